@@ -1,0 +1,78 @@
+"""The settings of the app: one frozen model, read from the environment once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
+Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+
+
+class SettingsInvalid(Exception):
+    """A setting is missing or unusable. Names the settings, never their values: some are confidential."""
+
+
+class Settings(BaseModel):
+    """What an operator decides. Every field is read from the variable `VAULT_` + its name in capitals."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    tables_url: str = Field(description="Table endpoint, e.g. https://NAME.table.core.windows.net")
+    key_vault_urls: tuple[str, ...] = Field(
+        min_length=1, description="Key Vaults, separated by commas. Add at the end; never remove or reorder one in use."
+    )
+    key_vault_verify_domain: bool = Field(
+        default=True, description="Send tokens only to vaults under the public Key Vault domains. Leave it on in Azure."
+    )
+    issuer: str = Field(
+        description="Token issuer with {tenant} in place of the tenant, e.g. https://login.microsoftonline.com/{tenant}/v2.0"
+    )
+    audience: str = Field(description="What a caller's token must name in `aud`")
+    tenants: frozenset[Tenant] = Field(min_length=1, description="The tenants that are served, separated by commas")
+    claim_tenant: str = Field(default="tid", description="Claim that holds the tenant")
+    claim_roles: str = Field(default="roles", description="Claim that holds the list of roles")
+    claim_email: str = Field(default="email", description="Claim that holds a person's email address")
+    claim_username: str = Field(
+        default="preferred_username", description="Claim that holds a person's user name, used when there is no email"
+    )
+    claim_agent: str = Field(default="app_displayname", description="Claim that holds an agent's display name")
+    managed_identity_client_id: str | None = Field(
+        default=None, description="Client id of the user-assigned identity; empty for the system-assigned one"
+    )
+
+    @field_validator("key_vault_urls", "tenants", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("issuer")
+    @classmethod
+    def _names_the_tenant(cls, value: str) -> str:
+        if value.count("{tenant}") != 1 or re.search(r"[{}]", value.replace("{tenant}", "")):
+            raise ValueError("must contain {tenant} once")
+        return value
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings from the environment; `SettingsInvalid` names each that is missing or unusable."""
+        given = {
+            name: environment[_variable(name)]
+            for name in cls.model_fields
+            if environment.get(_variable(name), "").strip()
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as refused:
+            faults = [
+                f"{_variable(str(fault['loc'][0]))}: {fault['msg']}"
+                for fault in refused.errors(include_input=False, include_url=False, include_context=False)
+            ]
+            raise SettingsInvalid("Set these before the app can start: " + "; ".join(faults)) from None
+
+
+def _variable(name: str) -> str:
+    return f"VAULT_{name.upper()}"
