@@ -1,1 +1,33 @@
-"""The vault. The map of its modules is written here once they all stand."""
+"""A multi-tenant vault for credentials. The map:
+
+    vault.py               the services, wired to the stores: begin here
+
+    credential.py          a credential and the rules of its life
+    credentials.py         what callers do with credentials; beside it: _requests, _changes, _rows, _listing
+    credential_types/      the six types: what they accept, show, and may be rotated to
+    lease.py               a lease and the rules of its life
+    leases.py              what callers do with leases; beside it: lease_rows.py
+    endings.py             what follows a revocation, deletion or rotation
+    rotation.py            when a credential must be looked at again
+    tenants.py             a tenant's defaults, notice period, retention
+
+    identities.py          callers, roles, identity patterns
+    policies.py            who may do what, and the guard
+    audit.py               who did what
+    repeats.py             what an Idempotency-Key promises
+    agenda.py, upkeep/     what must be looked at later, and the timers that do
+    sealing.py, values.py  what the stores hold is opened only here
+    stores/                the ports, and their adapters: memory, Azure Tables, Key Vault
+    health.py              do the stores answer, do the timers run
+
+    api/                   edge.py (decode, identify, encode), routes.py (every operation), a module of handlers per noun
+    timers.py              the timer-triggered functions
+    errors.py              every refusal, as a tree
+    settings.py            what an operator decides
+    wire.py, records.py    what goes over the wire, what is stored
+    names.py, durations.py, cursors.py, concurrency.py
+
+A request goes edge → handler → service → stores and back. Who imports whom, never back:
+
+    function_app → api, timers → vault → the nouns → policies, audit → stores (ports), identities → errors
+"""

@@ -12,6 +12,7 @@
         CredentialExpired
         CredentialNotUsable             suspended, or not yet valid
         CredentialInLocker
+        CredentialChanged               someone else changed it at the same time
         LeaseEnded
         VersionRotated                  renewing a lease on a replaced version
         IdempotencyKeyReused
@@ -143,6 +144,13 @@ class CredentialInLocker(Conflict):
 
     code = "credential-in-locker"
     title = "The credential is in a locker"
+
+
+class CredentialChanged(Conflict):
+    """Someone else changed the credential at the same time."""
+
+    code = "credential-changed"
+    title = "The credential was changed at the same time"
 
 
 class LeaseEnded(Conflict):

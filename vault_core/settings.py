@@ -23,10 +23,12 @@ class Settings(BaseModel):
 
     tables_url: str = Field(description="Table endpoint, e.g. https://NAME.table.core.windows.net")
     key_vault_urls: tuple[str, ...] = Field(
-        min_length=1, description="Key Vaults, separated by commas. Add at the end; never remove or reorder one in use."
+        min_length=1,
+        description="Key Vaults, separated by commas. Add at the end; never remove or reorder one in use.",
     )
     key_vault_verify_domain: bool = Field(
-        default=True, description="Send tokens only to vaults under the public Key Vault domains. Leave it on in Azure."
+        default=True,
+        description="Send tokens only to vaults under the public Key Vault domains. Leave it on in Azure.",
     )
     issuer: str = Field(
         description="Token issuer with {tenant} in place of the tenant, e.g. https://login.microsoftonline.com/{tenant}/v2.0"
@@ -37,9 +39,13 @@ class Settings(BaseModel):
     claim_roles: str = Field(default="roles", description="Claim that holds the list of roles")
     claim_email: str = Field(default="email", description="Claim that holds a person's email address")
     claim_username: str = Field(
-        default="preferred_username", description="Claim that holds a person's user name, used when there is no email"
+        default="preferred_username",
+        description="Claim that holds a person's user name, used when there is no email",
     )
-    claim_agent: str = Field(default="app_displayname", description="Claim that holds an agent's display name")
+    claim_agent: str = Field(
+        default="azp",
+        description="Claim that names an agent. Policies match this name: a display name can be chosen by its owner",
+    )
     managed_identity_client_id: str | None = Field(
         default=None, description="Client id of the user-assigned identity; empty for the system-assigned one"
     )

@@ -159,7 +159,10 @@ class Secrets(Protocol):
         ...
 
     async def write(self, name: str, value: SecretStr) -> None:
-        """Keep the value (at most 25,000 bytes of UTF-8). Writing the same value again is harmless."""
+        """Keep the value (1 to 25,000 bytes of UTF-8); `SecretMissing` when the name was deleted.
+
+        Writing the same value again is harmless.
+        """
         ...
 
     async def read(self, name: str) -> SecretStr:

@@ -1,0 +1,158 @@
+"""The OpenAPI document says all that the route table says, and is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.api.sample import BY_NAME, ROUTES, Front
+from vault_core.api.openapi import document
+
+DOCUMENT = document(ROUTES)
+
+
+def operation(name: str) -> dict[str, Any]:
+    route = BY_NAME[name]
+    found: dict[str, Any] = DOCUMENT["paths"][route.path][route.method.lower()]
+    return found
+
+
+def parameters(name: str) -> dict[str, Any]:
+    return {parameter["name"]: parameter for parameter in operation(name)["parameters"]}
+
+
+def statuses(name: str) -> set[int]:
+    return {int(status) for status in operation(name)["responses"]}
+
+
+def references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == "$ref")
+        for value in part.values():
+            yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def test_it_is_an_openapi_document() -> None:
+    assert [str(fault) for fault in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+
+
+def test_it_survives_json() -> None:
+    assert json.loads(json.dumps(DOCUMENT)) == json.loads(json.dumps(document(ROUTES)))
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for reference in references(DOCUMENT):
+        part: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            part = part[step]
+
+
+def test_it_has_every_route_under_its_name() -> None:
+    named = {found["operationId"] for methods in DOCUMENT["paths"].values() for found in methods.values()}
+    assert named == set(BY_NAME)
+
+
+def test_access_is_told() -> None:
+    assert operation("read_audit")["description"] == "Access: role `admin` or `auditor`."
+    assert operation("read_health")["security"] == []
+    assert operation("read_me")["security"] == [{"bearer": []}]
+
+
+@pytest.mark.parametrize(
+    ("name", "documented"),
+    [
+        ("create_jar", {201, 400, 401, 403, 409, 413, 415, 500, 503}),
+        ("list_jars", {200, 400, 401, 403, 413, 415, 500, 503}),
+        ("read_jar", {200, 304, 400, 401, 403, 404, 413, 415, 500, 503}),
+        ("update_jar", {200, 400, 401, 403, 404, 412, 413, 415, 428, 500, 503}),
+        ("open_jar", {204, 400, 401, 403, 404, 409, 412, 413, 415, 500, 503}),
+        ("read_me", {200, 400, 401, 413, 415, 500, 503}),
+        ("read_health", {200, 400, 413, 415, 500, 503}),
+    ],
+)
+def test_every_status_an_operation_can_give_is_documented(name: str, documented: set[int]) -> None:
+    assert statuses(name) == documented
+
+
+def test_a_problem_is_documented_by_its_codes() -> None:
+    reference = operation("create_jar")["responses"]["409"]["$ref"]
+    response = DOCUMENT["components"]["responses"][reference.rpartition("/")[2]]
+    assert response["description"] == (
+        "`idempotency-key-reused`: The idempotency key was used for another request; `name-taken`: The name is taken"
+    )
+    assert list(response["content"]) == ["application/problem+json"]
+
+
+def test_a_status_that_is_both_answer_and_problem_has_both_bodies() -> None:
+    content = operation("read_health")["responses"]["503"]["content"]
+    assert set(content) == {"application/json", "application/problem+json"}
+
+
+def test_a_body_is_documented_with_its_media_types() -> None:
+    assert list(operation("create_jar")["requestBody"]["content"]) == ["application/json"]
+    assert list(operation("update_jar")["requestBody"]["content"]) == [
+        "application/merge-patch+json",
+        "application/json",
+    ]
+    assert "requestBody" not in operation("open_jar")
+
+
+def test_a_body_is_required_when_one_of_its_fields_is() -> None:
+    assert operation("create_jar")["requestBody"]["required"] is True
+    assert operation("update_jar")["requestBody"]["required"] is False
+
+
+def test_a_secret_is_marked_as_one_where_it_is_read() -> None:
+    assert DOCUMENT["components"]["schemas"]["NewJar"]["properties"]["value"]["writeOnly"] is True
+
+
+def test_the_query_is_documented_parameter_by_parameter() -> None:
+    found = parameters("list_jars")
+    assert set(found) == {"limit", "openedBefore", "metadata"}
+    assert found["limit"]["schema"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 200,
+        "default": 50,
+        "title": "Limit",
+    }
+    assert found["openedBefore"]["schema"]["format"] == "date-time"
+    assert found["metadata"]["schema"]["propertyNames"] == {"pattern": "^metadata\\."}
+    assert found["metadata"]["description"] == "`metadata.KEY=TEXT`"
+    assert "JarFilter" not in DOCUMENT["components"]["schemas"]
+
+
+def test_headers_are_documented_where_they_mean_something() -> None:
+    assert parameters("update_jar")["If-Match"]["required"] is True
+    assert parameters("open_jar")["If-Match"]["required"] is False
+    assert set(parameters("read_jar")) == {"jar", "If-None-Match"}
+    assert set(parameters("create_jar")) == {"Idempotency-Key"}
+
+
+@pytest.mark.parametrize("name", ["read_jar", "list_jars", "create_jar", "read_health"])
+async def test_an_answer_is_as_documented(name: str) -> None:
+    body = b'{"name": "plum", "value": "v"}' if name == "create_jar" else b""
+    response = await Front().send(name, body=body)
+    described = operation(name)["responses"][str(response.status_code)]
+    schema = {**described["content"]["application/json"]["schema"], "components": DOCUMENT["components"]}
+    OAS31Validator(schema).validate(json.loads(response.get_body()))
+
+
+def test_a_field_that_is_left_out_when_null_is_never_null_in_an_answer() -> None:
+    schema = DOCUMENT["components"]["schemas"]["Jar"]
+    assert schema["required"] == ["name", "openedAt"]
+    assert schema["properties"]["description"] == {"type": "string", "title": "Description"}
+
+
+async def test_the_document_is_served_to_anyone_and_describes_itself() -> None:
+    response = await Front().send("read_openapi", token=None)
+    assert response.mimetype == "application/json"
+    assert json.loads(response.get_body()) == json.loads(json.dumps(DOCUMENT))

@@ -1,0 +1,84 @@
+"""The agenda: what must be looked at later, kept in the tenant's own partition.
+
+An entry is written in the same transaction as the change that calls for it, so nothing that was begun is forgotten.
+Its key begins with the instant it is due, so a timer reads what is due and nothing else.
+
+    intent     something half-done that must be finished or undone: see `Task`
+    rotation   a credential with a notice to give: rotation due, expiring, expired
+    check      a credential whose value's own end comes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from vault_core.stores import Keys, Replace, Row, Table
+
+_INSTANT = "%Y%m%dT%H%M%S.%fZ"
+
+
+class Queue(StrEnum):
+    """Which timer looks at an entry."""
+
+    INTENT = "intent"
+    ROTATION = "rotation"
+    CHECK = "check"
+
+
+class Task(StrEnum):
+    """What an entry of the `intent` queue asks for."""
+
+    DISCARD_VALUE = "discard-value"  # a value that no credential came to hold, or holds any longer: delete it
+    RETIRE = "retire"  # a replaced version: destroy its value once its last lease is over
+    REVOKE = "revoke"  # a revoked credential: end its leases, disable its values
+    PURGE = "purge"  # a revoked credential past its retention: destroy its values
+    DELETE = "delete"  # a deleted credential: end its leases, destroy its values, remove its row
+    FORGET_REQUEST = "forget-request"  # an idempotency key past its time
+    RESCHEDULE = "reschedule"  # the tenant's notice period or defaults changed: look at its credentials anew
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its row, and what it is about."""
+
+    row: Row
+    subject: str
+
+    @property
+    def task(self) -> Task:
+        """What is asked for; entries of the `intent` queue alone say so."""
+        return Task(self.row.document["task"])
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried in vain."""
+        return int(self.row.document.get("attempts", 0))
+
+
+def key(queue: Queue, due_at: datetime, subject: str) -> str:
+    """Return the key of the entry about `subject`, due at `due_at`."""
+    return f"{queue.value}:{due_at.astimezone(UTC).strftime(_INSTANT)}|{subject.replace('/', '~')}"
+
+
+def intent(tenant: str, task: Task, due_at: datetime, subject: str, **more: str) -> Row:
+    """Return an entry that asks for `task` from `due_at` on; `more` is what the task needs to know."""
+    document = {"task": task.value, "subject": subject, **more}
+    return Row(tenant, key(Queue.INTENT, due_at, f"{task.value}|{subject}"), document)
+
+
+def claimed(row: Row) -> Replace:
+    """Return the change by which a timer makes an entry its own; whoever read it before finds it changed."""
+    return Replace(row.with_document({**row.document, "attempts": int(row.document.get("attempts", 0)) + 1}))
+
+
+def look(tenant: str, queue: Queue, due_at: datetime, credential_id: str) -> Row:
+    """Return an entry that asks to look at the credential from `due_at` on."""
+    return Row(tenant, key(queue, due_at, credential_id), {"subject": credential_id})
+
+
+async def due(table: Table, tenant: str, queue: Queue, now: datetime, limit: int) -> list[Entry]:
+    """Return up to `limit` (1 to 1,000) entries that are due, oldest first, from one call to the store."""
+    page = await table.query(Keys(tenant, f"{queue.value}:", key(queue, now, "")), limit=limit)
+    return [Entry(row, row.document["subject"]) for row in page.rows]

@@ -1,0 +1,104 @@
+"""Handlers of credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vault_core.api.credential_views import (
+    CredentialList,
+    credential_view,
+    current_status,
+    version_list,
+)
+from vault_core.api.repeated import once
+from vault_core.api.routing import Answer, Call
+from vault_core.credential_listing import CredentialQuery
+from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential, WithReason
+from vault_core.credentials import Shown
+from vault_core.errors import FieldError, InvalidInput
+from vault_core.identities import is_identity_id
+from vault_core.vault import Vault
+
+
+async def create_credential(vault: Vault, call: Call[CreateCredential]) -> Answer:
+    """Create a credential; the caller becomes its owner."""
+    shown = await vault.credentials.create(call.caller, call.body, once(call, "create"), call.now)
+    location = {"Location": f"/api/v1/credentials/{shown.credential.id}"}
+    return Answer(201, credential_view(shown, call.now), location, _etag(shown, call))
+
+
+async def list_credentials(vault: Vault, call: Call[None, CredentialQuery]) -> Answer:
+    """List the credentials that the caller may see."""
+    page = await vault.listing.page(call.caller, call.query, call.now)
+    items = tuple(credential_view(shown, call.now) for shown in page.shown)
+    return Answer(200, CredentialList(items=items, next=page.next))
+
+
+async def read_credential(vault: Vault, call: Call) -> Answer:
+    """Read a credential by its id or name; never its value."""
+    return _shown(await vault.credentials.read(call.caller, call.path["credential"], call.now), call)
+
+
+async def update_credential(vault: Vault, call: Call[UpdateCredential]) -> Answer:
+    """Change a credential with a JSON merge patch."""
+    reference = call.path["credential"]
+    return _shown(await vault.credentials.update(call.caller, reference, call.body, call.if_match, call.now), call)
+
+
+async def rotate_credential(vault: Vault, call: Call[RotateCredential]) -> Answer:
+    """Replace the value; leases on the old one run to their end."""
+    reference = call.path["credential"]
+    shown = await vault.credentials.rotate(
+        call.caller, reference, call.body, call.if_match, once(call, f"rotate {reference}"), call.now
+    )
+    return _shown(shown, call)
+
+
+async def revoke_credential(vault: Vault, call: Call[WithReason]) -> Answer:
+    """Revoke a credential for good: all its leases end at once."""
+    reference = call.path["credential"]
+    repeat = once(call, f"revoke {reference}")
+    return _shown(await vault.credentials.revoke(call.caller, reference, call.body.reason, repeat, call.now), call)
+
+
+async def suspend_credential(vault: Vault, call: Call[WithReason]) -> Answer:
+    """Stop new leases and renewals until the credential is resumed."""
+    reference = call.path["credential"]
+    repeat = once(call, f"suspend {reference}")
+    return _shown(await vault.credentials.suspend(call.caller, reference, call.body.reason, repeat, call.now), call)
+
+
+async def resume_credential(vault: Vault, call: Call[WithReason]) -> Answer:
+    """Let a suspended credential be leased again."""
+    reference = call.path["credential"]
+    repeat = once(call, f"resume {reference}")
+    return _shown(await vault.credentials.resume(call.caller, reference, call.body.reason, repeat, call.now), call)
+
+
+async def delete_credential(vault: Vault, call: Call) -> Answer:
+    """Delete a credential with its values; its name becomes free."""
+    await vault.credentials.delete(call.caller, call.path["credential"], call.if_match, call.now)
+    return Answer(204)
+
+
+async def transfer_credential(vault: Vault, call: Call) -> Answer:
+    """Make another identity of the tenant the owner of a credential."""
+    owner = call.path["owner"]
+    if not is_identity_id(owner):
+        raise InvalidInput("Name the new owner by an identity's id.", (FieldError("owner", "is not an identity's id"),))
+    return _shown(await vault.credentials.transfer(call.caller, call.path["credential"], owner, call.now), call)
+
+
+async def list_versions(vault: Vault, call: Call) -> Answer:
+    """List the versions of a credential with their active leases."""
+    shown = await vault.credentials.read(call.caller, call.path["credential"], call.now)
+    outstanding = await vault.leases.outstanding(call.caller.tenant, shown.credential.id, call.now)
+    return Answer(200, version_list(shown.credential, outstanding))
+
+
+def _shown(shown: Shown, call: Call[Any, Any]) -> Answer:
+    return Answer(200, credential_view(shown, call.now), etag=_etag(shown, call))
+
+
+def _etag(shown: Shown, call: Call[Any, Any]) -> str:
+    return shown.credential.tag(current_status(shown, call.now))

@@ -1,0 +1,89 @@
+"""Every operation of the vault's own API. From this table come the functions, the OpenAPI document, the role checks
+and the tests' list of operations.
+
+A role here is the least that is needed to ask; what a caller may do to a credential is decided by
+`vault_core.policies`.
+"""
+
+from __future__ import annotations
+
+from vault_core.api import audit, credentials, health, leases, tenant
+from vault_core.api.audit import AuditEventList, AuditFilter
+from vault_core.api.credential_views import CredentialList, CredentialView, VersionList
+from vault_core.api.description import described
+from vault_core.api.health import HealthView
+from vault_core.api.leases import CreateLease, GrantedLease, LeaseList, LeaseQuery, LeaseView, RenewLease
+from vault_core.api.routing import Open, Route
+from vault_core.api.tenant import MeView, TenantView
+from vault_core.credential_listing import CredentialQuery
+from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential, WithReason
+from vault_core.errors import (
+    CredentialChanged,
+    CredentialExpired,
+    CredentialInLocker,
+    CredentialNotUsable,
+    CredentialRevoked,
+    LeaseEnded,
+    LeaseLimitReached,
+    NameTaken,
+    NotFound,
+    PreconditionRequired,
+    StaleVersion,
+    ValueRefused,
+    VersionRotated,
+)
+from vault_core.identities import Role
+from vault_core.tenants import ReplaceTenantRules
+
+VIEWER, USER = Role.VIEWER, Role.USER
+AUDITORS = (Role.ADMIN, Role.AUDITOR)
+TRANSFERRERS = (Role.VIEWER, Role.LOCKER_ADMIN)
+
+UNLEASABLE = (CredentialRevoked, CredentialExpired, CredentialNotUsable)
+CHANGING = (CredentialRevoked, CredentialChanged)
+
+ALL = "/api/v1/credentials"
+ONE = "/api/v1/credentials/{credential}"
+LEASES = "/api/v1/leases"
+LEASE = "/api/v1/leases/{lease}"
+
+ONE_SHOWN = {200: CredentialView}
+
+# fmt: off
+ROUTES = described(
+    Route("POST", ALL, credentials.create_credential, USER, {201: CredentialView}, body=CreateCredential,
+          problems=(NameTaken, NotFound, ValueRefused)),
+    Route("GET", ALL, credentials.list_credentials, VIEWER, {200: CredentialList}, query=CredentialQuery),
+    Route("GET", ONE, credentials.read_credential, VIEWER, {200: CredentialView, 304: None}),
+    Route("PATCH", ONE, credentials.update_credential, VIEWER, ONE_SHOWN, body=UpdateCredential,
+          problems=(StaleVersion, PreconditionRequired, *CHANGING)),
+    Route("DELETE", ONE, credentials.delete_credential, VIEWER, {204: None},
+          problems=(StaleVersion, CredentialInLocker, CredentialChanged)),
+    Route("POST", ONE + "/rotate", credentials.rotate_credential, VIEWER, ONE_SHOWN, body=RotateCredential,
+          problems=(StaleVersion, ValueRefused, *CHANGING)),
+    Route("POST", ONE + "/revoke", credentials.revoke_credential, VIEWER, ONE_SHOWN, body=WithReason,
+          problems=(CredentialChanged,)),
+    Route("POST", ONE + "/suspend", credentials.suspend_credential, VIEWER, ONE_SHOWN, body=WithReason,
+          problems=CHANGING),
+    Route("POST", ONE + "/resume", credentials.resume_credential, VIEWER, ONE_SHOWN, body=WithReason,
+          problems=CHANGING),
+    Route("PUT", ONE + "/owner/{owner}", credentials.transfer_credential, TRANSFERRERS, ONE_SHOWN,
+          problems=(CredentialChanged,)),
+    Route("GET", ONE + "/versions", credentials.list_versions, VIEWER, {200: VersionList}),
+
+    Route("POST", LEASES, leases.create_lease, USER, {201: GrantedLease}, body=CreateLease,
+          problems=(NotFound, LeaseLimitReached, LeaseEnded, *UNLEASABLE)),
+    Route("GET", LEASES, leases.list_leases, USER, {200: LeaseList}, query=LeaseQuery, problems=(NotFound,)),
+    Route("GET", LEASE, leases.read_lease, USER, {200: LeaseView}),
+    Route("POST", LEASE + "/renew", leases.renew_lease, USER, {200: LeaseView}, body=RenewLease,
+          problems=(LeaseEnded, VersionRotated, *UNLEASABLE)),
+    Route("DELETE", LEASE, leases.revoke_lease, USER, {204: None}),
+
+    Route("GET", "/api/v1/audit", audit.list_audit_events, AUDITORS, {200: AuditEventList}, query=AuditFilter),
+    Route("GET", "/api/v1/tenant", tenant.read_tenant, Role.ADMIN, {200: TenantView, 304: None}),
+    Route("PUT", "/api/v1/tenant", tenant.replace_tenant, Role.ADMIN, {200: TenantView}, body=ReplaceTenantRules,
+          problems=(StaleVersion,)),
+    Route("GET", "/api/v1/me", tenant.read_me, Open.ANY_CALLER, {200: MeView}),
+    Route("GET", "/api/v1/health", health.read_health, Open.ANYONE, {200: HealthView, 503: HealthView}),
+)
+# fmt: on

@@ -1,0 +1,48 @@
+"""Handlers of the tenant's settings and of the caller's own identity."""
+
+from __future__ import annotations
+
+from vault_core.api.routing import Answer, Call
+from vault_core.durations import Duration
+from vault_core.identities import Identity, Role
+from vault_core.policies import LeasePolicy
+from vault_core.tenants import ReplaceTenantRules, TenantRules
+from vault_core.vault import Vault
+from vault_core.wire import WireModel
+
+
+class TenantView(WireModel):
+    """The settings of a tenant. A change holds everywhere within ten seconds."""
+
+    defaults: LeasePolicy
+    notice_period: Duration
+    retention: Duration
+
+
+class MeView(WireModel):
+    """Who the token says the caller is."""
+
+    tenant: str
+    identity: Identity
+    roles: tuple[Role, ...]
+
+
+async def read_tenant(vault: Vault, call: Call) -> Answer:
+    """Read the tenant's defaults for policies, its notice period and its retention."""
+    return _shown(await vault.tenants.current(call.caller.tenant))
+
+
+async def replace_tenant(vault: Vault, call: Call[ReplaceTenantRules]) -> Answer:
+    """Replace the tenant's settings."""
+    return _shown(await vault.tenants.replace(call.caller, call.body, call.if_match, call.now))
+
+
+async def read_me(vault: Vault, call: Call) -> Answer:
+    """Tell who the caller's token says they are."""
+    caller = call.caller
+    return Answer(200, MeView(tenant=caller.tenant, identity=caller.identity, roles=tuple(sorted(caller.roles))))
+
+
+def _shown(rules: TenantRules) -> Answer:
+    view = TenantView(defaults=rules.defaults, notice_period=rules.notice_period, retention=rules.retention)
+    return Answer(200, view, etag=rules.tag)

@@ -1,0 +1,244 @@
+"""A credential and the rules of its life, as pure functions. No value, no store, no clock.
+
+pending → active → expiring → expired        as time goes (validity dates, the value's own end)
+          active ⇄ inactive                  suspended by hand
+          active → rotated                   a version, once it is replaced
+          any    → revoked                   final
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from vault_core.credential_types import TYPES, Accepted, CredentialType
+from vault_core.errors import (
+    CredentialExpired,
+    CredentialNotUsable,
+    CredentialRevoked,
+    StaleVersion,
+    VaultError,
+)
+from vault_core.identities import Identity
+from vault_core.policies import LeasePolicy
+from vault_core.records import Record
+
+KEPT_GONE_VERSIONS = 50  # older ones leave the record; the audit keeps their story
+
+
+class State(StrEnum):
+    """The state of a version; the credential shows that of its newest."""
+
+    ACTIVE = "active"
+    ROTATED = "rotated"
+    REVOKED = "revoked"
+
+
+class Status(StrEnum):
+    """What a credential is now; computed when read, never stored."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    INACTIVE = "inactive"
+    ROTATED = "rotated"
+    REVOKED = "revoked"
+
+
+LEASABLE = frozenset({Status.ACTIVE, Status.EXPIRING})
+Environment = Literal["production", "test", "preview"]
+
+
+class Version(Record):
+    """One value that the credential has or had. `secret` names the value; None once it is destroyed."""
+
+    number: int
+    state: State
+    secret: str | None = None
+    fingerprint: str
+    created_at: datetime
+    created_by: Identity
+    rotated_at: datetime | None = None
+    revoked_at: datetime | None = None
+    destroyed_at: datetime | None = None
+
+
+class Suspension(Record):
+    """Who suspended the credential, when and why."""
+
+    at: datetime
+    by: Identity
+    reason: str | None = None
+
+
+class Validation(Record):
+    """What is known of whether the value works. `reason` is a short code."""
+
+    status: Literal["valid", "invalid", "unknown"]
+    checked_at: datetime
+    verdict_at: datetime
+    reason: str | None = None
+
+
+class Credential(Record):
+    """The aggregate root. `revision` counts the changes that a caller can see; `ends_at` is the value's own end."""
+
+    id: str
+    name: str
+    description: str = ""
+    type: str
+    metadata: dict[str, str] = {}
+    policy: LeasePolicy = LeasePolicy()
+    owner_id: str
+    locker_id: str | None = None
+    environment: Environment = "production"
+    marketplaces: tuple[str, ...] = ()
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    versions: Annotated[tuple[Version, ...], Field(min_length=1)]
+    details: dict[str, Any] = {}
+    ends_at: datetime | None = None
+    validation: Validation
+    suspended: Suspension | None = None
+    revoked_reason: str | None = None
+    deleted_at: datetime | None = None
+    created_at: datetime
+    created_by: Identity
+    updated_at: datetime
+    updated_by: Identity
+    revision: int = 0
+    announced: tuple[str, ...] = ()
+    rotation_look_at: datetime | None = None
+    check_look_at: datetime | None = None
+    uncounted_until: datetime | None = None
+
+    @property
+    def newest(self) -> Version:
+        """The version that a lease is granted on, unless it is revoked."""
+        return self.versions[-1]
+
+    @property
+    def kind(self) -> CredentialType:
+        """The type that knows the rules of this credential's values."""
+        return TYPES[self.type]
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the credential stops being usable: the earlier of `validUntil` and the value's own end."""
+        return min((end for end in (self.valid_until, self.ends_at) if end), default=None)
+
+    def version(self, number: int) -> Version | None:
+        """The version of that number, or None when it left the record long ago."""
+        return next((version for version in self.versions if version.number == number), None)
+
+    def tag(self, status: Status) -> str:
+        """The `ETag` of the credential as shown with this status."""
+        return f"{self.id[-12:]}.{self.revision}.{status.value}"
+
+
+def status(credential: Credential, now: datetime, notice: timedelta) -> Status:
+    """Return what the credential is at `now`; it is `expiring` within `notice` of its end."""
+    if credential.newest.state is State.REVOKED:
+        return Status.REVOKED
+    if credential.ends and now >= credential.ends:
+        return Status.EXPIRED
+    if credential.suspended:
+        return Status.INACTIVE
+    if credential.valid_from and now < credential.valid_from:
+        return Status.PENDING
+    if credential.ends and now >= credential.ends - notice:
+        return Status.EXPIRING
+    return Status.ACTIVE
+
+
+def refusal_to_lease(credential: Credential, now: datetime) -> VaultError | None:
+    """Return why no lease can be granted or renewed at `now`, or None when one can."""
+    match status(credential, now, timedelta(0)):
+        case Status.REVOKED:
+            return CredentialRevoked("This credential was revoked, which is final; ask its owner for another one.")
+        case Status.EXPIRED:
+            return CredentialExpired("This credential has expired; its owner can rotate it or extend its validity.")
+        case Status.INACTIVE:
+            return CredentialNotUsable("This credential is suspended; its owner can resume it.")
+        case Status.PENDING:
+            starts = credential.valid_from.isoformat(timespec="seconds") if credential.valid_from else ""
+            return CredentialNotUsable(f"This credential is not valid yet; it can be leased from {starts}.")
+        case _:
+            return None
+
+
+def check_unchanged(credential: Credential, if_match: str | None) -> None:
+    """Return when the caller's `If-Match` names the present revision, or is `*` or absent; else `StaleVersion`."""
+    # The status in a tag tells readers of a change that time brought; it is no change that a writer could undo.
+    present = credential.tag(Status.ACTIVE).rpartition(".")[0]
+    if if_match not in (None, "*") and if_match.rpartition(".")[0] != present:
+        raise StaleVersion("The credential changed since you read it; read it again and repeat your change.")
+
+
+def check_not_revoked(credential: Credential) -> None:
+    """Return unless the credential was revoked, which is final; `CredentialRevoked` then."""
+    if credential.newest.state is State.REVOKED:
+        raise CredentialRevoked("This credential was revoked, which is final; create a new one.")
+
+
+def changed(credential: Credential, by: Identity, now: datetime, **changes: Any) -> Credential:
+    """Return the credential with a change that callers can see."""
+    return credential.but(updated_at=now, updated_by=by, revision=credential.revision + 1, **changes)
+
+
+def rotated(
+    credential: Credential,
+    accepted: Accepted,
+    secret: str,
+    fingerprint: str,
+    by: Identity,
+    now: datetime,
+) -> Credential:
+    """Return the credential with a new active version; the one before it is `rotated`."""
+    old = credential.newest.but(state=State.ROTATED, rotated_at=now)
+    new = Version(
+        number=old.number + 1,
+        state=State.ACTIVE,
+        secret=secret,
+        fingerprint=fingerprint,
+        created_at=now,
+        created_by=by,
+    )
+    return changed(
+        credential,
+        by,
+        now,
+        versions=_without_the_long_gone((*credential.versions[:-1], old, new)),
+        details=dict(accepted.details),
+        ends_at=accepted.ends_at,
+        announced=(),
+        validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
+    )
+
+
+def revoked(credential: Credential, by: Identity, now: datetime, reason: str | None) -> Credential:
+    """Return the credential with all its versions revoked. Final."""
+    versions = tuple(
+        version if version.state is State.REVOKED else version.but(state=State.REVOKED, revoked_at=now)
+        for version in credential.versions
+    )
+    return changed(credential, by, now, versions=versions, revoked_reason=reason)
+
+
+def destroyed(credential: Credential, number: int, now: datetime) -> Credential:
+    """Return the credential knowing that the value of this version is gone."""
+    versions = tuple(
+        version.but(secret=None, destroyed_at=now) if version.number == number else version
+        for version in credential.versions
+    )
+    return credential.but(versions=_without_the_long_gone(versions))
+
+
+def _without_the_long_gone(versions: tuple[Version, ...]) -> tuple[Version, ...]:
+    gone = [version for version in versions if version.secret is None]
+    dropped = {version.number for version in gone[: max(0, len(gone) - KEPT_GONE_VERSIONS)]}
+    return tuple(version for version in versions if version.number not in dropped)

@@ -1,0 +1,99 @@
+"""What a request makes of a credential, as pure functions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from vault_core.credential import Credential, State, Validation, Version, changed
+from vault_core.credential_requests import MAX_METADATA, CreateCredential, UpdateCredential
+from vault_core.credential_types import Accepted
+from vault_core.errors import FieldError, InvalidInput
+from vault_core.identities import Identity
+from vault_core.policies import LeasePolicy
+from vault_core.tenants import TenantRules, check_ttls
+
+_DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
+
+
+def created(
+    credential_id: str,
+    wanted: CreateCredential,
+    accepted: Accepted,
+    secret: str,
+    fingerprint: str,
+    by: Identity,
+    now: datetime,
+) -> Credential:
+    """Return the credential that the request asks for; `InvalidInput` when its parts contradict each other."""
+    first = Version(number=1, state=State.ACTIVE, secret=secret, fingerprint=fingerprint, created_at=now, created_by=by)
+    credential = Credential(
+        id=credential_id,
+        name=wanted.name,
+        type=wanted.type,
+        description=wanted.description,
+        metadata=wanted.metadata,
+        policy=wanted.policy,
+        owner_id=by.id,
+        environment=wanted.environment,
+        marketplaces=wanted.marketplaces,
+        valid_from=wanted.valid_from,
+        valid_until=wanted.valid_until,
+        versions=(first,),
+        details=dict(accepted.details),
+        ends_at=accepted.ends_at,
+        validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
+        created_at=now,
+        created_by=by,
+        updated_at=now,
+        updated_by=by,
+    )
+    _check(credential)
+    return credential
+
+
+def updated(
+    credential: Credential, patch: UpdateCredential, rules: TenantRules, by: Identity, now: datetime
+) -> Credential:
+    """Return the credential after the merge patch; `InvalidInput` when its parts then contradict each other."""
+    changes: dict[str, Any] = {name: getattr(patch, name) for name in patch.model_fields_set}
+    for name, default in _DEFAULTS.items():
+        if name in changes and changes[name] is None:
+            changes[name] = default
+    if "metadata" in changes:
+        changes["metadata"] = _merged(credential.metadata, patch.metadata)
+    if "policy" in changes:
+        changes["policy"] = _merged_policy(credential.policy, patch.policy)
+    after = changed(credential, by, now, **changes)
+    _check(after)
+    return _with_uncounted(credential, after, rules, now)
+
+
+def _merged(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
+    merged = {**metadata, **patch} if patch is not None else {}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _merged_policy(policy: LeasePolicy, patch: LeasePolicy | None) -> LeasePolicy:
+    if patch is None:
+        return LeasePolicy()
+    return policy.model_copy(update={name: getattr(patch, name) for name in patch.model_fields_set})
+
+
+def _with_uncounted(before: Credential, after: Credential, rules: TenantRules, now: datetime) -> Credential:
+    """Note until when leases may run that were granted without a place, when a limit comes where there was none."""
+    old, new = rules.policy_of(before.policy), rules.policy_of(after.policy)
+    if old.max_leases is not None or new.max_leases is None or old.max_lease_ttl is None:
+        return after
+    return after.but(uncounted_until=now + old.max_lease_ttl)
+
+
+def _check(credential: Credential) -> None:
+    check_ttls(credential.policy, "policy")
+    starts, ends = credential.valid_from, credential.valid_until
+    if starts and ends and ends <= starts:
+        fault = FieldError("validUntil", "must be after validFrom")
+        raise InvalidInput("The credential would never be valid; give a later validUntil.", (fault,))
+    if len(credential.metadata) > MAX_METADATA:
+        fault = FieldError("metadata", f"may hold {MAX_METADATA} keys")
+        raise InvalidInput("The credential would have too much metadata; remove some keys.", (fault,))

@@ -1,0 +1,109 @@
+"""What callers may ask to be done with credentials: the bodies of requests, checked as far as they can be alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+
+from vault_core import durations
+from vault_core.credential import Environment
+from vault_core.names import Name
+from vault_core.policies import LeasePolicy
+from vault_core.rotation import METADATA_ROTATE_EVERY
+from vault_core.wire import Instant, WireModel
+
+TypeName = Literal["api-key", "oauth-token", "ssh-key", "tls-certificate", "database-url", "generic-secret"]
+Description = Annotated[str, StringConstraints(max_length=1024)]
+Reason = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Marketplaces = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...],
+    Field(max_length=100),
+]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+FieldValues = Annotated[dict[Annotated[str, StringConstraints(max_length=64)], SecretStr], Field(max_length=50)]
+
+MAX_METADATA = 64
+_SECRET_KEYS = frozenset({"password", "passphrase", "refreshtoken", "privatekey", "secret"})
+
+
+def _check_metadata_keys(keys: object) -> None:
+    for key in keys if isinstance(keys, dict) else ():
+        if "".join(mark for mark in key.casefold() if mark.isalnum()) in _SECRET_KEYS:
+            raise ValueError("a key names secret material, which every viewer could read here; put it into `fields`")
+
+
+def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    _check_metadata_keys(metadata)
+    if METADATA_ROTATE_EVERY in metadata:
+        durations.parse(metadata[METADATA_ROTATE_EVERY])
+    return metadata
+
+
+def _check_metadata_changes(changes: dict[str, str | None]) -> dict[str, str | None]:
+    _check_metadata({key: value for key, value in changes.items() if value is not None})
+    return changes
+
+
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), AfterValidator(_check_metadata)]
+MetadataChanges = Annotated[
+    dict[MetadataKey, MetadataValue | None],
+    Field(max_length=2 * MAX_METADATA),
+    AfterValidator(_check_metadata_changes),
+]
+
+
+class _WithValue(WireModel):
+    """A value, given as one string (the type's primary field) or as named fields."""
+
+    value: Annotated[SecretStr | None, Field(description="The value as one string: the type's primary field")] = None
+    fields_: Annotated[FieldValues | None, Field(alias="fields", description="The value as named fields")] = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> _WithValue:
+        if (self.value is None) == (self.fields_ is None):
+            raise ValueError("give either `value` or `fields`")
+        return self
+
+
+class CreateCredential(_WithValue):
+    """A credential to create; the caller becomes its owner."""
+
+    name: Name
+    type: TypeName
+    description: Description = ""
+    metadata: Metadata = {}
+    policy: LeasePolicy = LeasePolicy()
+    environment: Environment = "production"
+    marketplaces: Marketplaces = ()
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+
+
+class PolicyChanges(LeasePolicy):
+    """Changes to a policy: a rule given as null returns to the tenant's default."""
+
+
+class UpdateCredential(WireModel):
+    """A JSON merge patch (RFC 7396): what is left out stays, null returns to the default."""
+
+    description: Description | None = None
+    metadata: MetadataChanges | None = None
+    policy: PolicyChanges | None = None
+    environment: Environment | None = None
+    marketplaces: Marketplaces | None = None
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+
+
+class RotateCredential(_WithValue):
+    """The new value. `allowTargetChange` says that another driver or host of a database URL is meant."""
+
+    allow_target_change: bool = False
+
+
+class WithReason(WireModel):
+    """Why it is done; shown with the credential and in the audit."""
+
+    reason: Reason | None = None

@@ -1,0 +1,32 @@
+"""Cursors of listings: where the next page begins, in a form that callers send back as it is."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from vault_core.errors import FieldError, InvalidInput
+
+Cursor = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+def encoded(position: tuple[str, str] | None) -> str | None:
+    """Return the cursor of a position, None at the end."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode() if position else None
+
+
+def decoded(cursor: str | None) -> tuple[str, str] | None:
+    """Return the position of a cursor; `InvalidInput` when it is not one of ours."""
+    if cursor is None:
+        return None
+    try:
+        first, second = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, TypeError):
+        first = second = None
+    if not isinstance(first, str) or not isinstance(second, str):
+        fault = FieldError("cursor", "is not one of this listing; leave it out to begin anew")
+        raise InvalidInput("Send the cursor as it was received.", (fault,))
+    return first, second

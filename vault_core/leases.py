@@ -1,0 +1,401 @@
+"""Leases: the only way to a value.
+
+A lease is granted from a remembered credential and verified afterwards, so that no hot row is needed:
+
+    1. the audit event, the due row and the lease row are written at once; with `maxLeases`, a place is taken first
+    2. the credential is read again. Unchanged: the value is handed over. Changed: the lease is withdrawn and the
+       request is decided afresh
+
+A revocation replaces the credential before it looks for leases. So either step 2 sees the revocation, or the
+revocation sees the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+from pydantic import SecretStr
+
+from vault_core import lease as rules_of
+from vault_core.audit import AuditEvent, AuditLog, Event, Outcome
+from vault_core.concurrency import together
+from vault_core.credential import Credential, refusal_to_lease
+from vault_core.credential_rows import CredentialRows, Found
+from vault_core.credentials import subject
+from vault_core.endings import revocation
+from vault_core.errors import (
+    LeaseEnded,
+    NotFound,
+    RowChanged,
+    RowExists,
+    RowMissing,
+    StoreConflict,
+    Unavailable,
+)
+from vault_core.identities import Caller, Role
+from vault_core.lease import (
+    ABSENT,
+    Lease,
+    LeaseReference,
+    LeaseState,
+    Terms,
+    ended,
+    free_places,
+    granted,
+    renewed,
+)
+from vault_core.lease_rows import Held, LeaseRows, Place, active, active_without_place, lease_key, partition
+from vault_core.policies import Action, Decision, Guard, decide
+from vault_core.repeats import Once, Repeats
+from vault_core.stores import AnyOf, Compare, Condition, Keys, Page, Partitions
+from vault_core.tenants import TenantRules, Tenants
+from vault_core.values import Values
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A lease with the value, in the one answer that hands it over."""
+
+    lease: Lease
+    value: SecretStr
+    fields: dict[str, SecretStr]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A lease as it is now."""
+
+    lease: Lease
+    state: LeaseState
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePage:
+    """Leases, and where the next page begins: None at the end."""
+
+    leases: list[Seen]
+    after: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asks of a lease."""
+
+    caller: Caller
+    ttl: timedelta | None
+    token: str
+    now: datetime
+
+
+class Leases:
+    """What callers can do with leases. Every method may raise `NotFound`, `AccessDenied` and `Unavailable`."""
+
+    def __init__(
+        self,
+        credentials: CredentialRows,
+        rows: LeaseRows,
+        values: Values,
+        audit: AuditLog,
+        guard: Guard,
+        tenants: Tenants,
+        repeats: Repeats,
+    ) -> None:
+        self._credentials = credentials
+        self._rows = rows
+        self._values = values
+        self._audit = audit
+        self._guard = guard
+        self._tenants = tenants
+        self._repeats = repeats
+
+    async def grant(
+        self, caller: Caller, reference: str, ttl: timedelta | None, once: Once | None, now: datetime
+    ) -> Granted:
+        """Lease the credential with this id or name to the caller, for `ttl` at most.
+
+        Raises `LeaseLimitReached`, `CredentialRevoked`, `CredentialExpired`, `CredentialNotUsable`,
+        `IdempotencyKeyReused`, and `LeaseEnded` when a repeated request's lease is over.
+        """
+        reservation = await self._repeats.reserve(caller, once, {"token": rules_of.new_token()}, now)
+        wanted = Wanted(caller, ttl, reservation.plan["token"], now)
+        rules = await self._tenants.rules(caller.tenant)
+        remembered = self._credentials.remembered(caller.tenant, reference)
+        if remembered and _may_lease(caller, remembered.credential, rules, now):
+            with suppress(_ChangedMeanwhile):
+                return await self._try(wanted, remembered, rules, repeated=reservation.repeated)
+        for _ in range(_ATTEMPTS):
+            found = await self._admit(caller, reference, rules, now)
+            with suppress(_ChangedMeanwhile):
+                return await self._try(wanted, found, rules, repeated=reservation.repeated)
+        raise Unavailable("The credential keeps changing; try again in a moment.")
+
+    async def renew(
+        self, caller: Caller, lease_id: str, ttl: timedelta | None, once: Once | None, now: datetime
+    ) -> Seen:
+        """Extend the caller's lease. Raises `LeaseEnded`, `VersionRotated` and what forbids a lease now."""
+        await self._repeats.reserve(caller, once, {}, now)
+        reference = LeaseReference.parse(lease_id)
+        rules = await self._tenants.rules(caller.tenant)
+        for _ in range(_ATTEMPTS):
+            held, found, place = await self._look(caller.tenant, reference)
+            if held is None or found is None or not caller.is_me(held.lease.identity.id):
+                return await self._hide(caller, lease_id, now)
+            await self._guard.admit(caller, Action.LEASE, subject(found.credential, rules), now)
+            lease = renewed(held.lease, found.credential, rules, ttl, now)
+            if reference.slot is not None and place is None:
+                raise LeaseEnded("This lease has lost its place; lease the credential anew.")
+            with suppress(RowChanged):
+                await together(
+                    self._rows.replace(held, lease, place),
+                    self._audit.write(_told(Event.LEASE_RENEWED, caller, lease, now)),
+                )
+                return Seen(lease, LeaseState.ACTIVE)
+        raise Unavailable("The lease keeps changing; try again in a moment.")
+
+    async def read(self, caller: Caller, lease_id: str, now: datetime) -> Seen:
+        """Return the caller's lease, or one of a credential that the caller owns or manages. Never the value."""
+        reference = LeaseReference.parse(lease_id)
+        held, found = await together(
+            self._held(caller.tenant, reference), self._found(caller.tenant, reference.credential_id)
+        )
+        if held is None or not _may_see(caller, held.lease, found):
+            return await self._hide(caller, lease_id, now)
+        return Seen(held.lease, rules_of.state(held.lease, found.credential if found else None, now))
+
+    async def revoke(self, caller: Caller, lease_id: str, now: datetime) -> None:
+        """End the lease at once; for its holder, the credential's owner, or a manager. Repeatable."""
+        reference = LeaseReference.parse(lease_id)
+        for _ in range(_ATTEMPTS):
+            held, found, place = await self._look(caller.tenant, reference)
+            if held is None or not _may_see(caller, held.lease, found):
+                await self._hide(caller, lease_id, now)
+            credential = found.credential if found else None
+            if rules_of.state(held.lease, credential, now) is not LeaseState.ACTIVE:
+                return
+            await self._audit.write(revocation(caller, held.lease, now))
+            with suppress(RowChanged):
+                await self._rows.replace(held, ended(held.lease, LeaseState.REVOKED, now), place)
+                return
+        raise Unavailable("The lease keeps changing; try again in a moment.")
+
+    async def list_own(self, caller: Caller, limit: int, after: tuple[str, str] | None, now: datetime) -> LeasePage:
+        """Return the caller's leases in all credentials, in no particular order."""
+        span = Partitions(f"{caller.tenant}|", f"{caller.tenant}}}", after)
+        page = await self._rows.leases.query(span, where=_held_by(caller), limit=limit)
+        return await self._page(caller.tenant, page, now)
+
+    async def list_of(
+        self, caller: Caller, reference: str, limit: int, after: tuple[str, str] | None, now: datetime
+    ) -> LeasePage:
+        """Return the leases of a credential: all for its owner or a manager, their own for others who see it."""
+        rules = await self._tenants.rules(caller.tenant)
+        try:
+            found = await self._credentials.find(caller.tenant, reference)
+        except RowMissing:
+            await self._guard.refuse_absent(caller, Action.READ, now)
+        await self._guard.admit(caller, Action.READ, subject(found.credential, rules), now)
+        span = Keys(partition(caller.tenant, found.credential.id), "lease:", "lease;", after=after[1] if after else "")
+        where = None if _manages(caller, found.credential) else _held_by(caller)
+        page = await self._rows.leases.query(span, where=where, limit=limit)
+        return await self._page(caller.tenant, page, now)
+
+    async def outstanding(self, tenant: str, credential_id: str, now: datetime) -> Counter[int]:
+        """Return how many leases are active on each version of the credential; at most 1,000 are counted."""
+        held = await self._rows.select(tenant, credential_id, active(now))
+        return Counter(one.lease.version for one in held)
+
+    async def _admit(self, caller: Caller, reference: str, rules: TenantRules, now: datetime) -> Found:
+        try:
+            found = await self._credentials.find(caller.tenant, reference)
+        except RowMissing:
+            await self._guard.refuse_absent(caller, Action.LEASE, now)
+        await self._guard.admit(caller, Action.LEASE, subject(found.credential, rules), now)
+        if refusal := refusal_to_lease(found.credential, now):
+            raise refusal
+        return found
+
+    async def _try(self, wanted: Wanted, found: Found, rules: TenantRules, *, repeated: bool) -> Granted:
+        """Grant a lease on what was found; `_ChangedMeanwhile` when that turns out to be stale."""
+        if repeated and (earlier := await self._earlier(wanted, found)):
+            return await self._answer_again(wanted, earlier, found)
+        limit = rules.policy_of(found.credential.policy).max_leases
+        terms = rules_of.terms(found.credential, rules, wanted.ttl, wanted.now)
+        if limit is None:
+            lease = _make(wanted, found, terms, None)
+            return await self._write_then_verify(wanted, lease, found)
+        lease = await self._take_a_place(wanted, found, terms, rules, limit)
+        return await self._verify_while_writing(wanted, lease, found)
+
+    async def _write_then_verify(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        try:
+            await together(
+                self._rows.take(lease, found.tenant, None),
+                self._rows.write_due(found.tenant, lease),
+                self._audit.write(_told(Event.LEASE_CREATED, wanted.caller, lease, wanted.now)),
+            )
+            return await self._hand_over(lease, found)
+        except RowExists:  # the same request, sent twice at once
+            raise _ChangedMeanwhile from None
+        except Exception:
+            await self._withdraw(wanted, lease)
+            raise
+
+    async def _verify_while_writing(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        """With a place, the lease row is there already: what remains to be written goes out with the verification."""
+        try:
+            _, _, answer = await together(
+                self._rows.write_due(found.tenant, lease),
+                self._audit.write(_told(Event.LEASE_CREATED, wanted.caller, lease, wanted.now)),
+                self._hand_over(lease, found),
+            )
+        except Exception:
+            await self._withdraw(wanted, lease)
+            raise
+        return answer
+
+    async def _hand_over(self, lease: Lease, found: Found) -> Granted:
+        """Return the value if the credential is still what the lease was decided on."""
+        secret = found.credential.newest.secret or ""
+        again, fields = await asyncio.gather(
+            self._credentials.read(found.tenant, lease.credential_id),
+            self._values.read(secret, found.tenant, lease.credential_id),
+            return_exceptions=True,
+        )
+        if isinstance(again, RowMissing) or (isinstance(again, Found) and again.row.etag != found.row.etag):
+            raise _ChangedMeanwhile
+        if isinstance(again, BaseException):
+            raise again
+        if isinstance(fields, StoreConflict):
+            raise Unavailable("The value cannot be read from the secret store; tell the vault's operators.") from fields
+        if isinstance(fields, BaseException):
+            raise fields
+        return Granted(lease, found.credential.kind.render(fields), fields)
+
+    async def _take_a_place(self, wanted: Wanted, found: Found, terms: Terms, rules: TenantRules, limit: int) -> Lease:
+        for _ in range(_ATTEMPTS):
+            places, uncounted = await self._places(found, rules, wanted.now)
+            known = {place.slot.number: place for place in places}
+            for number in free_places([place.slot for place in places], uncounted, limit, wanted.now):
+                lease = _make(wanted, found, terms, number)
+                try:
+                    await self._rows.take(lease, found.tenant, known.get(number))
+                except (RowExists, RowChanged) as conflict:
+                    if conflict.key == lease_key(wanted.token):
+                        raise _ChangedMeanwhile from None
+                    continue
+                return lease
+        raise Unavailable("Many ask for this credential at once; try again in a moment.")
+
+    async def _places(self, found: Found, rules: TenantRules, now: datetime) -> tuple[list[Place], list[datetime]]:
+        until = [one for one in (found.credential.uncounted_until, rules.uncounted_until) if one]
+        if not any(one > now for one in until):
+            return await self._rows.places(found.tenant, found.credential.id), []
+        places, held = await together(
+            self._rows.places(found.tenant, found.credential.id),
+            self._rows.select(found.tenant, found.credential.id, active_without_place(now)),
+        )
+        return places, [one.lease.expires_at for one in held]
+
+    async def _withdraw(self, wanted: Wanted, lease: Lease) -> None:
+        """Take back a lease that nobody received. What fails here is harmless: the lease ends by itself."""
+        with suppress(Unavailable):
+            await self._rows.withdraw(lease, wanted.caller.tenant)
+            await self._audit.write(revocation(wanted.caller, lease, wanted.now, reason="withdrawn"))
+
+    async def _earlier(self, wanted: Wanted, found: Found) -> Lease | None:
+        """Return the lease that an earlier request with the same idempotency key was given."""
+        try:
+            row = await self._rows.leases.read(partition(found.tenant, found.credential.id), lease_key(wanted.token))
+        except RowMissing:
+            return None
+        return Lease.from_document(row.document)
+
+    async def _answer_again(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        version = found.credential.version(lease.version)
+        if rules_of.state(lease, found.credential, wanted.now) is not LeaseState.ACTIVE or not version:
+            raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
+        await self._audit.write(_told(Event.VALUE_READ, wanted.caller, lease, wanted.now))
+        try:
+            fields = await self._values.read(version.secret or "", found.tenant, lease.credential_id)
+        except StoreConflict as fault:
+            raise Unavailable("The value cannot be read from the secret store; tell its operators.") from fault
+        return Granted(lease, found.credential.kind.render(fields), fields)
+
+    async def _look(self, tenant: str, reference: LeaseReference) -> tuple[Held | None, Found | None, Place | None]:
+        return await together(
+            self._held(tenant, reference),
+            self._found(tenant, reference.credential_id),
+            self._rows.place(tenant, reference),
+        )
+
+    async def _held(self, tenant: str, reference: LeaseReference) -> Held | None:
+        try:
+            return await self._rows.read(tenant, reference)
+        except RowMissing:
+            return None
+
+    async def _found(self, tenant: str, credential_id: str) -> Found | None:
+        try:
+            return await self._credentials.read(tenant, credential_id)
+        except RowMissing:
+            return None
+
+    async def _page(self, tenant: str, page: Page, now: datetime) -> LeasePage:
+        leases = [Lease.from_document(row.document) for row in page.rows]
+        # What a lease is depends on its credential: a revocation counts before the lease is marked.
+        ids = sorted({lease.credential_id for lease in leases if not lease.ended})
+        found = dict(zip(ids, await asyncio.gather(*(self._found(tenant, one) for one in ids)), strict=True))
+        known = {one: there.credential for one, there in found.items() if there}
+        seen = [Seen(lease, rules_of.state(lease, known.get(lease.credential_id), now)) for lease in leases]
+        last = (page.rows[-1].partition, page.rows[-1].key) if page.more and page.rows else None
+        return LeasePage(seen, last)
+
+    async def _hide(self, caller: Caller, lease_id: str, now: datetime) -> NoReturn:
+        await self._audit.write(
+            Event.ACCESS_DENIED.by(caller, now, lease_id=lease_id, outcome=Outcome.DENIED, details={"action": "lease"})
+        )
+        raise NotFound(ABSENT)
+
+
+class _ChangedMeanwhile(Exception):
+    """The credential is not what the lease was decided on: decide afresh."""
+
+
+def _may_lease(caller: Caller, credential: Credential, rules: TenantRules, now: datetime) -> bool:
+    allowed = decide(caller, Action.LEASE, subject(credential, rules)) is Decision.ALLOWED
+    return allowed and refusal_to_lease(credential, now) is None
+
+
+def _held_by(caller: Caller) -> Condition:
+    return AnyOf(tuple(Compare("holder", "eq", alias) for alias in sorted(caller.aliases | {caller.identity.id})))
+
+
+def _manages(caller: Caller, credential: Credential) -> bool:
+    return caller.is_me(credential.owner_id) or caller.has(Role.MANAGER)
+
+
+def _may_see(caller: Caller, lease: Lease, found: Found | None) -> bool:
+    return caller.is_me(lease.identity.id) or (found is not None and _manages(caller, found.credential))
+
+
+def _make(wanted: Wanted, found: Found, terms: Terms, slot: int | None) -> Lease:
+    return granted(found.credential, terms, slot, wanted.token, wanted.caller.identity, wanted.ttl, wanted.now)
+
+
+def _told(event: Event, caller: Caller, lease: Lease, now: datetime) -> AuditEvent:
+    details = {"version": lease.version, "expiresAt": lease.expires_at.isoformat(timespec="seconds")}
+    return event.by(
+        caller,
+        now,
+        credential_id=lease.credential_id,
+        credential_name=lease.credential_name,
+        lease_id=lease.id,
+        details=details,
+    )

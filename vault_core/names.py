@@ -1,0 +1,41 @@
+"""Names that people give: what they may look like, and when two of them are the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, StringConstraints
+
+MAX_NAME = 128
+_MAX_FOLDED = 256  # some letters fold to many; a row key holds at most 512
+_MARKS = " ._-"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def fold(name: str) -> str:
+    """Return the form under which names are compared: without regard to case or Unicode form (UAX #15, NFKC)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def as_id(reference: str) -> str | None:
+    """Return the id that the reference is, in its canonical form, or None when it is a name."""
+    return str(UUID(reference)) if _UUID.fullmatch(reference) else None
+
+
+def check_name(name: str) -> str:
+    """Return the name if it may be given: 1 to 128 letters, digits, spaces, `.`, `_`, `-`; `ValueError` otherwise."""
+    if not all(mark in _MARKS or unicodedata.category(mark)[0] in "LMN" for mark in name):
+        raise ValueError("may hold letters, digits, spaces, '.', '_' and '-' only")
+    if not name[0].isalnum() or name.endswith(" "):
+        raise ValueError("must start with a letter or digit and not end with a space")
+    if as_id(name):
+        raise ValueError("must not look like an id")
+    if len(fold(name)) > _MAX_FOLDED:
+        raise ValueError("is too long once its letters are compared without regard to form")
+    return name
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME), AfterValidator(check_name)]

@@ -1,0 +1,135 @@
+"""Leases past their end: marked, told to the audit, and in time forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from vault_core.audit import AuditEvent, AuditLog, Event
+from vault_core.credential import State
+from vault_core.credential_rows import CredentialRows
+from vault_core.endings import Endings
+from vault_core.errors import RowMissing
+from vault_core.identities import Caller
+from vault_core.lease import Lease, LeaseReference, LeaseState
+from vault_core.lease_rows import DUE_FORGET, DUE_LEASE, Held, LeaseRows, forget_row, forgettable, overdue, partition
+from vault_core.stores import Discard, Keys, Put, Row
+from vault_core.upkeep.runs import Report, Run, batches
+
+KEEP_ENDED = timedelta(days=7)  # how long an ended lease can still be looked up
+_PUT_OFF = timedelta(minutes=5)
+_FEW = 8  # below this, reading leases one by one costs less than searching the partition for them
+_BATCH = 100
+
+
+class LeaseExpiry:
+    """Tidies up behind leases; whether a lease is over was decided when it was read."""
+
+    def __init__(self, credentials: CredentialRows, leases: LeaseRows, audit: AuditLog, endings: Endings) -> None:
+        self._credentials = credentials
+        self._leases = leases
+        self._audit = audit
+        self._endings = endings
+
+    async def expire_leases(self, run: Run) -> Report:
+        """Mark leases past their end, tell the audit, and destroy rotated values whose last lease is over."""
+        report = Report()
+        while rows := await self._leases.due_before(DUE_LEASE, run.now):
+            groups = [list(group) for _, group in groupby(sorted(rows, key=_owner), key=_owner)]
+            progress = await run.each(
+                groups, lambda group: self._expire_group(run, group), lambda group: self._put_off(run, group)
+            )
+            report += progress
+            if progress.failed or progress.left_some:  # the next run goes on
+                break
+        return report
+
+    async def forget_leases(self, run: Run) -> Report:
+        """Remove leases that ended more than seven days ago."""
+        rows = await self._leases.due_before(DUE_FORGET, run.now - KEEP_ENDED)
+        return await run.each(rows, lambda row: self._forget(row, run.now), self._leave)
+
+    async def _expire_group(self, run: Run, due: Sequence[Row]) -> int:
+        tenant, credential_id = _owner(due[0])
+        caller = run.caller(tenant)
+        references = {row.key: LeaseReference.parse(row.document["lease"]) for row in due}
+        over: set[str] = set()
+        if len(references) >= _FEW:
+            over = await self._expire_all(caller, credential_id, run.now)
+        rest = await self._read(tenant, [ref for token, ref in references.items() if token not in over])
+        ripe = [one for one in rest if not one.lease.ended and one.lease.expires_at <= run.now]
+        await self._expire(caller, ripe, run.now)
+        for one in rest:
+            if not one.lease.ended and one.lease.expires_at > run.now:  # renewed: due again later
+                await self._leases.write_due(tenant, one.lease)
+        await self._leases.due.commit(Put(forget_row(tenant, credential_id, run.now)))
+        await self._retire_rotated(caller, credential_id, run.now)
+        await self._leases.drop_due(due)
+        return len(due)
+
+    async def _expire_all(self, caller: Caller, credential_id: str, now: datetime) -> set[str]:
+        over: set[str] = set()
+        while held := await self._leases.select(caller.tenant, credential_id, overdue(now)):
+            await self._expire(caller, held, now)
+            over |= {one.lease.reference.token for one in held}
+        return over
+
+    async def _expire(self, caller: Caller, held: Sequence[Held], now: datetime) -> None:
+        if held:
+            await self._audit.write(*(_expiry(caller, one.lease) for one in held))
+            await self._leases.end(caller.tenant, held, LeaseState.EXPIRED, now)
+
+    async def _read(self, tenant: str, references: Sequence[LeaseReference]) -> list[Held]:
+        async def read(reference: LeaseReference) -> Held | None:
+            try:
+                return await self._leases.read(tenant, reference)
+            except RowMissing:
+                return None
+
+        found = [one for batch in batches(references, 50) for one in await asyncio.gather(*map(read, batch))]
+        return [held for held in found if held]
+
+    async def _retire_rotated(self, caller: Caller, credential_id: str, now: datetime) -> None:
+        try:
+            found = await self._credentials.read(caller.tenant, credential_id)
+        except RowMissing:
+            return
+        for version in found.credential.versions[:-1]:
+            if version.secret and version.state is State.ROTATED:
+                await self._endings.retire(caller, credential_id, version.number, now)
+
+    async def _put_off(self, run: Run, due: Sequence[Row]) -> None:
+        await self._leases.put_off(due, run.clock() + _PUT_OFF)
+
+    async def _forget(self, row: Row, now: datetime) -> int:
+        tenant, credential_id = _owner(row)
+        span = Keys(partition(tenant, credential_id), "lease:", "lease;")
+        old = forgettable(now - KEEP_ENDED)
+        count = 0
+        while rows := (await self._leases.leases.query(span, where=old, limit=_BATCH)).rows:
+            await self._leases.leases.commit(*(Discard(one.partition, one.key) for one in rows))
+            count += len(rows)
+        await self._leases.drop_due([row])
+        return count
+
+    async def _leave(self, row: Row) -> None:
+        """Nothing to do: the row stays due, and the next run finds it."""
+
+
+def _owner(row: Row) -> tuple[str, str]:
+    return row.document["tenant"], row.document["credential"]
+
+
+def _expiry(caller: Caller, lease: Lease) -> AuditEvent:
+    # The same id and time however often it is told, so that telling it twice tells it once.
+    return Event.LEASE_EXPIRED.by(
+        caller,
+        lease.expires_at,
+        id=f"x{lease.reference.token[:23]}",
+        credential_id=lease.credential_id,
+        credential_name=lease.credential_name,
+        lease_id=lease.id,
+        details={"holder": lease.identity.id},
+    )

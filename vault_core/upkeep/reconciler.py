@@ -1,0 +1,121 @@
+"""Whatever a crash left half-done, finished or undone; and what is past its time, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+
+from vault_core import agenda
+from vault_core.agenda import Entry, Queue, Task
+from vault_core.credential import Credential
+from vault_core.credential_rows import CredentialRows, Found
+from vault_core.endings import Endings
+from vault_core.errors import RowChanged
+from vault_core.sealing import KeyRing
+from vault_core.stores import Discard, Insert, Keys, Replace
+from vault_core.tenants import Tenants
+from vault_core.upkeep.runs import Report, Run
+
+_ENTRIES = 500
+_PAGE = 200
+_PUT_OFF = timedelta(minutes=5)
+_LONGEST_PUT_OFF = timedelta(hours=6)
+
+
+class Reconciler:
+    """Works off the `intent` queue of every tenant's agenda."""
+
+    def __init__(
+        self,
+        tenant_names: Iterable[str],
+        credentials: CredentialRows,
+        endings: Endings,
+        tenants: Tenants,
+        keys: KeyRing,
+    ) -> None:
+        self._tenant_names = sorted(tenant_names)
+        self._credentials = credentials
+        self._endings = endings
+        self._tenants = tenants
+        self._keys = keys
+
+    async def reconcile(self, run: Run) -> Report:
+        """Do what every intent that is due asks for. What fails is tried again later, ever more rarely."""
+        report = Report()
+        for tenant in self._tenant_names:
+            entries = await agenda.due(self._credentials.table, tenant, Queue.INTENT, run.now, _ENTRIES)
+            report += await run.each(entries, lambda entry: self._finish(run, entry), lambda e: self._put_off(run, e))
+        return report + await run.each(self._tenant_names, self._keys.clear_abandoned, self._leave)
+
+    async def _finish(self, run: Run, entry: Entry) -> int:
+        row, caller = entry.row, run.caller(entry.row.partition)
+        match entry.task:
+            case Task.DISCARD_VALUE:
+                with suppress(RowChanged):  # the request that wrote it came through after all, or a twin was faster
+                    await self._endings.discard_value(row)
+            case Task.REVOKE:
+                await self._endings.finish_revocation(caller, entry.subject, row, run.now)
+            case Task.DELETE:
+                await self._endings.finish_deletion(caller, entry.subject, row, run.now)
+            case Task.RETIRE:
+                await self._retire(run, entry)
+            case Task.PURGE:
+                await self._endings.purge(caller, entry.subject, run.now)
+                await self._drop(entry)
+            case Task.FORGET_REQUEST:
+                await self._credentials.table.commit(Discard(row.partition, entry.subject))
+                await self._drop(entry)
+            case Task.RESCHEDULE:
+                await self._reschedule(run, entry)
+        return 1
+
+    async def _retire(self, run: Run, entry: Entry) -> None:
+        asked = entry.row.document
+        again_at = await self._endings.retire(
+            run.caller(entry.row.partition), asked["credential"], int(asked["version"]), run.now
+        )
+        if again_at is None:
+            return await self._drop(entry)
+        later = agenda.intent(
+            entry.row.partition,
+            Task.RETIRE,
+            again_at,
+            entry.subject,
+            credential=asked["credential"],
+            version=asked["version"],
+        )
+        await self._credentials.table.commit(Discard(entry.row.partition, entry.row.key), Insert(later))
+        return None
+
+    async def _reschedule(self, run: Run, entry: Entry) -> None:
+        """Look at all credentials of the tenant anew, a page at a time; where it got to is kept in the intent."""
+        tenant, row = entry.row.partition, entry.row
+        rules = await self._tenants.current(tenant)
+        while not run.over:
+            span = Keys(tenant, "credential:", "credential;", after=row.document.get("after", ""))
+            page = await self._credentials.table.query(span, limit=_PAGE)
+            for one in page.rows:
+                with suppress(RowChanged):  # then its look was planned under the new rules already
+                    found = Found(Credential.from_document(one.document), one)
+                    await self._credentials.replan(found, rules)
+            if not page.more:
+                return await self._drop(Entry(row, entry.subject))
+            [row] = await self._credentials.table.commit(
+                Replace(row.with_document({**row.document, "after": page.rows[-1].key}))
+            )
+        return None
+
+    async def _put_off(self, run: Run, entry: Entry) -> None:
+        wait = min(_PUT_OFF * 2**entry.attempts, _LONGEST_PUT_OFF)
+        document = {**entry.row.document, "attempts": entry.attempts + 1}
+        later = agenda.intent(entry.row.partition, entry.task, run.clock() + wait, entry.subject)
+        await self._credentials.table.commit(
+            Discard(entry.row.partition, entry.row.key), Insert(later.with_document(document))
+        )
+
+    async def _leave(self, tenant: str) -> None:
+        """Nothing to do: the next run tries again."""
+
+    async def _drop(self, entry: Entry) -> None:
+        await self._credentials.table.commit(Discard(entry.row.partition, entry.row.key))
