@@ -22,9 +22,14 @@ from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from local.cloud import LocalCloud, local_cloud  # noqa: E402
 from local.ports import Ports  # noqa: E402
+
+# A machine that is busy with other tests is slow: time is no part of what an example shows.
+settings.register_profile("vault", deadline=None)
+settings.load_profile("vault")
 
 
 @contextmanager

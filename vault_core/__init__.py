@@ -20,7 +20,7 @@
     stores/                the ports, and their adapters: memory, Azure Tables, Key Vault
     health.py              do the stores answer, do the timers run
 
-    api/                   edge.py (decode, identify, encode), routes.py (every operation), a module of handlers per noun
+    api/                   edge.py (decode, identify, encode), routes.py (every operation), handlers by noun
     timers.py              the timer-triggered functions
     errors.py              every refusal, as a tree
     settings.py            what an operator decides

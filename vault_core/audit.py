@@ -77,7 +77,6 @@ class Event(StrEnum):
     CREDENTIAL_EXPIRED = "credential.expired"
     CREDENTIAL_ROTATION_DUE = "credential.rotation_due"
     VALUE_READ = "value.read"
-    VALUE_WRITTEN = "value.written"
     LEASE_CREATED = "lease.created"
     LEASE_RENEWED = "lease.renewed"
     LEASE_EXPIRED = "lease.expired"

@@ -172,10 +172,10 @@ def refusal_to_lease(credential: Credential, now: datetime) -> VaultError | None
 
 
 def check_unchanged(credential: Credential, if_match: str | None) -> None:
-    """Return when the caller's `If-Match` names the present revision, or is `*` or absent; else `StaleVersion`."""
+    """Return when the caller's `If-Match` names the present revision, or is absent; else `StaleVersion`."""
     # The status in a tag tells readers of a change that time brought; it is no change that a writer could undo.
     present = credential.tag(Status.ACTIVE).rpartition(".")[0]
-    if if_match not in (None, "*") and if_match.rpartition(".")[0] != present:
+    if if_match is not None and if_match.rpartition(".")[0] != present:
         raise StaleVersion("The credential changed since you read it; read it again and repeat your change.")
 
 
@@ -215,13 +215,14 @@ def rotated(
         versions=_without_the_long_gone((*credential.versions[:-1], old, new)),
         details=dict(accepted.details),
         ends_at=accepted.ends_at,
-        announced=(),
         validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
     )
 
 
 def revoked(credential: Credential, by: Identity, now: datetime, reason: str | None) -> Credential:
-    """Return the credential with all its versions revoked. Final."""
+    """Return the credential with all its versions revoked; as it is when that was done already. Final."""
+    if credential.newest.state is State.REVOKED:
+        return credential
     versions = tuple(
         version if version.state is State.REVOKED else version.but(state=State.REVOKED, revoked_at=now)
         for version in credential.versions

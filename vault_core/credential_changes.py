@@ -11,7 +11,7 @@ from vault_core.credential_types import Accepted
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import Identity
 from vault_core.policies import LeasePolicy
-from vault_core.tenants import TenantRules, check_ttls
+from vault_core.tenants import TenantRules, check_ttls, uncounted_until
 
 _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 
@@ -81,11 +81,9 @@ def _merged_policy(policy: LeasePolicy, patch: LeasePolicy | None) -> LeasePolic
 
 
 def _with_uncounted(before: Credential, after: Credential, rules: TenantRules, now: datetime) -> Credential:
-    """Note until when leases may run that were granted without a place, when a limit comes where there was none."""
-    old, new = rules.policy_of(before.policy), rules.policy_of(after.policy)
-    if old.max_leases is not None or new.max_leases is None or old.max_lease_ttl is None:
-        return after
-    return after.but(uncounted_until=now + old.max_lease_ttl)
+    """Note until when leases may run that were granted without a place, when the rules change that bound them."""
+    until = uncounted_until(rules.policy_of(before.policy), before.uncounted_until, now)
+    return after if before.policy == after.policy else after.but(uncounted_until=until)
 
 
 def _check(credential: Credential) -> None:

@@ -6,8 +6,10 @@ order has to look at everything the caller may see first: one call per thousand 
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import nlargest, nsmallest
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -91,20 +93,20 @@ class CredentialListing:
         return CredentialPage(shown, encoded(("", after)))
 
     async def _sorted(self, wanted: _Filter, position: tuple[str, str] | None) -> CredentialPage:
-        order = wanted.query.sort
-        met: list[tuple[tuple[str, str], Credential]] = []
+        order, limit = wanted.query.sort, wanted.query.limit
+        first, is_behind = (nlargest, operator.lt) if order.startswith("-") else (nsmallest, operator.gt)
+        best: list[tuple[tuple[str, str], Credential]] = []
         after, more = "", True
         while more:
             page = await self._read(wanted, after, _ROWS)
             after, more = page.rows[-1].key if page.rows else after, page.more
-            credentials = (Credential.from_document(row.document) for row in page.rows)
-            met.extend((_sort_key(order, one), one) for one in credentials if wanted.meets(one))
-        met.sort(key=lambda one: one[0], reverse=order.startswith("-"))
-        if position:
-            met = [one for one in met if (one[0] < position if order.startswith("-") else one[0] > position)]
-        shown, rest = met[: wanted.query.limit], met[wanted.query.limit :]
-        after_last = encoded(shown[-1][0]) if rest else None
-        return CredentialPage([Shown(credential, wanted.rules) for _, credential in shown], after_last)
+            met = filter(wanted.meets, (Credential.from_document(row.document) for row in page.rows))
+            keyed = ((_sort_key(order, one), one) for one in met)
+            behind = (one for one in keyed if position is None or is_behind(one[0], position))
+            # No more is held than can be shown, however many there are.
+            best = first(limit + 1, (*best, *behind), key=lambda one: one[0])
+        after_last = encoded(best[limit - 1][0]) if len(best) > limit else None
+        return CredentialPage([Shown(credential, wanted.rules) for _, credential in best[:limit]], after_last)
 
     async def _read(self, wanted: _Filter, after: str, limit: int) -> Page:
         span = Keys(wanted.caller.tenant, _FIRST, _LAST, after=after)

@@ -12,6 +12,8 @@ from vault_core.stores import Change, Column, Put, Replace, Row, Table
 from vault_core.tenants import TenantRules
 
 _REMEMBERED = 1000
+_NOBODY = "00000000-0000-0000-0000-000000000000"  # no credential has this id
+_LONGEST_KEPT = 507  # a row key holds 512, and this one begins with `name:`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,10 @@ class CredentialRows:
         if credential_id := names.as_id(reference):
             return await self.read(tenant, credential_id)
         folded = name_key(reference)
-        named = await self.table.read(tenant, folded)
+        try:
+            named = await self.table.read(tenant, folded)
+        except RowMissing:
+            return await self.read(tenant, _NOBODY)  # no quicker than for a name that the caller may not know of
         found = await self.read(tenant, named.document["credentialId"])
         if name_key(found.credential.name) != folded:
             raise RowMissing(folded)  # renamed between the two reads
@@ -106,7 +111,8 @@ def name_key(name: str) -> str:
     """Return the key of the row that holds a name, the same for all names that count as equal."""
     # Names hold no character that keys forbid; a reference from a URL may, and is then no name.
     folded = names.fold(name)
-    if not 0 < len(folded) <= 256 or any(mark in "/\\#?" or not mark.isprintable() for mark in folded):
+    length = len(folded.encode("utf-16-le", "surrogatepass")) // 2  # as the table service counts
+    if not 0 < length <= _LONGEST_KEPT or any(mark in "/\\#?" or not mark.isprintable() for mark in folded):
         raise RowMissing("name")
     return f"name:{folded}"
 

@@ -12,11 +12,12 @@ What follows the braces is `endings.py`, which the reconciler runs as well when 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -64,6 +65,7 @@ from vault_core.values import Values, check_size
 ABANDONED_AFTER = timedelta(minutes=10)
 FINISH_AFTER = timedelta(minutes=2)
 _ATTEMPTS = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,10 @@ class Credentials:
 
         Raises `InvalidInput`, `ValueRefused`, `NameTaken` and `IdempotencyKeyReused`.
         """
-        accepted = _accept(wanted.type, wanted.value, wanted.fields_, now)
+        accepted = await _accept(wanted.type, wanted.value, wanted.fields_, now)
         reservation = await self._repeats.reserve(caller, once, {"credential": _new_id(now)}, now)
         if reservation.done:
-            return await self._result(caller, reservation.plan["credential"])
+            return await self.read(caller, reservation.plan["credential"], now)  # perhaps it is another's by now
         rules = await self._tenants.rules(caller.tenant)
         secret, keys = self._values.new_name(caller.tenant), await self._keys.of(caller.tenant)
         credential = credential_changes.created(
@@ -144,6 +146,8 @@ class Credentials:
     ) -> Shown:
         """Change what the merge patch names. Raises `InvalidInput`, `StaleVersion` and `CredentialRevoked`."""
         found, rules = await self._admit(caller, Action.UPDATE, reference, now)
+        if "policy" in patch.model_fields_set:  # what held for leases until now must be known exactly
+            rules = await self._tenants.current(caller.tenant)
 
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
@@ -152,7 +156,8 @@ class Credentials:
 
         events = [_event(Event.CREDENTIAL_UPDATED, caller, found.credential, now, fields=_wire_names(patch))]
         if "policy" in patch.model_fields_set:
-            events.append(_event(Event.POLICY_UPDATED, caller, found.credential, now))
+            policy = rule(found.credential).policy.model_dump(mode="json", by_alias=True, exclude_none=True)
+            events.append(_event(Event.POLICY_UPDATED, caller, found.credential, now, policy=policy))
         return await self._change(found, rules, rule, events)
 
     async def rotate(
@@ -171,7 +176,7 @@ class Credentials:
         found, rules = await self._admit(caller, Action.ROTATE, reference, now)
         reservation = await self._repeats.reserve(caller, once, {}, now)
         if reservation.done:
-            return Shown(found.credential, rules)
+            return await self._result(caller, found.credential.id)
         check_unchanged(found.credential, if_match)
         check_not_revoked(found.credential)
         accepted, fingerprint = await self._accept_replacement(found, wanted, now)
@@ -234,7 +239,11 @@ class Credentials:
         """Stop new leases and renewals until the credential is resumed; leases that run go on. Repeatable."""
         found, rules = await self._admit(caller, Action.SUSPEND, reference, now)
         reservation = await self._repeats.reserve(caller, once, {}, now)
-        if reservation.done or found.credential.suspended:
+        if reservation.done:
+            return await self._result(caller, found.credential.id)
+        check_not_revoked(found.credential)
+        if found.credential.suspended:
+            await self._repeats.settle(reservation)
             return Shown(found.credential, rules)
         suspension = Suspension(at=now, by=caller.identity, reason=reason)
 
@@ -251,7 +260,11 @@ class Credentials:
         """Let a suspended credential be leased again. Repeatable."""
         found, rules = await self._admit(caller, Action.RESUME, reference, now)
         reservation = await self._repeats.reserve(caller, once, {}, now)
-        if reservation.done or not found.credential.suspended:
+        if reservation.done:
+            return await self._result(caller, found.credential.id)
+        check_not_revoked(found.credential)
+        if not found.credential.suspended:
+            await self._repeats.settle(reservation)
             return Shown(found.credential, rules)
 
         def rule(credential: Credential) -> Credential:
@@ -306,7 +319,7 @@ class Credentials:
 
     async def _accept_replacement(self, found: Found, wanted: RotateCredential, now: datetime) -> tuple[Accepted, str]:
         credential, keys = found.credential, await self._keys.of(found.tenant)
-        accepted = _accept(credential.type, wanted.value, wanted.fields_, now)
+        accepted = await _accept(credential.type, wanted.value, wanted.fields_, now)
         fingerprint = keys.fingerprint(_primary(credential.type, accepted))
         if secrets.compare_digest(fingerprint, credential.newest.fingerprint):
             fault = FieldError(f"fields.{credential.kind.fields[0].name}", "is the value that is active now")
@@ -386,10 +399,13 @@ class Credentials:
             except RowChanged as conflict:
                 if conflict.key != found.row.key:
                     return await self._settled_by_a_twin(found, conflict)
+            owner_id = found.credential.owner_id
             try:
                 found = await self._rows.read(found.tenant, found.credential.id)
             except RowMissing:
                 raise NotFound(ABSENT) from None
+            if found.credential.owner_id != owner_id:  # what the caller was admitted for may not hold any more
+                raise CredentialChanged("The credential has a new owner; read it and repeat the request.")
         raise CredentialChanged("The credential keeps changing; read it and repeat the request.")
 
     async def _settled_by_a_twin(self, found: Found, conflict: RowChanged) -> Found:
@@ -403,9 +419,11 @@ def subject(credential: Credential, rules: TenantRules) -> Subject:
     return Subject(credential.id, credential.name, credential.owner_id, rules.policy_of(credential.policy))
 
 
-def _accept(type_name: str, value: SecretStr | None, fields: Fields | None, now: datetime) -> Accepted:
+async def _accept(type_name: str, value: SecretStr | None, fields: Fields | None, now: datetime) -> Accepted:
     kind = TYPES[type_name]
-    accepted = kind.accept(kind.parse(value) if value is not None else fields or {}, now)
+    given = kind.parse(value) if value is not None else fields or {}
+    # In a thread: opening a key with a passphrase takes up to a second by design, and others wait in this one.
+    accepted = await asyncio.to_thread(kind.accept, given, now)
     check_size(accepted.fields)
     return accepted
 
@@ -416,9 +434,9 @@ def _primary(type_name: str, accepted: Accepted) -> SecretStr:
 
 def _new_id(now: datetime) -> str:
     """Return a UUID whose order is that of creation (RFC 9562, version 7), so that lists need no sorting."""
-    milliseconds = int(now.timestamp() * 1000) & (1 << 48) - 1
-    number = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return str(UUID(int=number))
+    milliseconds, microseconds = divmod((now - _EPOCH) // timedelta(microseconds=1), 1000)
+    within = microseconds * 4096 // 1000  # the twelve bits that the RFC leaves for a finer clock
+    return str(UUID(int=milliseconds << 80 | 0x7 << 76 | within << 64 | 0b10 << 62 | secrets.randbits(62)))
 
 
 def _event(event: Event, caller: Caller, credential: Credential, now: datetime, **details: object) -> AuditEvent:

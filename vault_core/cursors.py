@@ -15,7 +15,7 @@ Cursor = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 def encoded(position: tuple[str, str] | None) -> str | None:
     """Return the cursor of a position, None at the end."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode() if position else None
+    return base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode()).decode() if position else None
 
 
 def decoded(cursor: str | None) -> tuple[str, str] | None:
@@ -24,9 +24,9 @@ def decoded(cursor: str | None) -> tuple[str, str] | None:
         return None
     try:
         first, second = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         first = second = None
-    if not isinstance(first, str) or not isinstance(second, str):
+    if not (isinstance(first, str) and isinstance(second, str) and (first + second).isprintable()):
         fault = FieldError("cursor", "is not one of this listing; leave it out to begin anew")
         raise InvalidInput("Send the cursor as it was received.", (fault,))
     return first, second

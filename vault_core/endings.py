@@ -73,14 +73,20 @@ class Endings:
 
     async def retire(self, caller: Caller, credential_id: str, number: int, now: datetime) -> datetime | None:
         """Destroy the value of a rotated version if its last lease is over; return when to try again otherwise."""
+        for _ in range(_ATTEMPTS):
+            with suppress(RowChanged):  # it was changed meanwhile, perhaps to retire another version: look again
+                return await self._retire(caller.tenant, credential_id, number, now)
+        raise Unavailable("The credential keeps changing; its rotated value is destroyed later.")
+
+    async def _retire(self, tenant: str, credential_id: str, number: int, now: datetime) -> datetime | None:
         try:
-            found = await self._rows.read(caller.tenant, credential_id)
+            found = await self._rows.read(tenant, credential_id)
         except RowMissing:
             return None
         version = found.credential.version(number)
         if version is None or version.secret is None or version.state is not State.ROTATED:
             return None
-        running = await self._leases.select(caller.tenant, credential_id, active_on(number, now))
+        running = await self._leases.select(tenant, credential_id, active_on(number, now))
         if running:
             return max(held.lease.expires_at for held in running)
         await self._let_go(found, [number], now)
@@ -131,7 +137,8 @@ class Endings:
     async def _remove_leases(self, tenant: str, credential_id: str) -> None:
         where = partition(tenant, credential_id)
         while rows := (await self._leases.leases.query(Keys(where, "", "~"), limit=_BATCH)).rows:
-            await self._leases.leases.commit(*(Discard(row.partition, row.key) for row in rows))
+            with suppress(RowChanged):  # some went meanwhile: look again
+                await self._leases.leases.commit(*(Discard(row.partition, row.key) for row in rows))
 
     async def _drop(self, intent: Row) -> None:
         await self._rows.table.commit(Discard(intent.partition, intent.key))
@@ -142,6 +149,7 @@ def revocation(caller: Caller, lease: Lease, now: datetime, **details: str) -> A
     return Event.LEASE_REVOKED.by(
         caller,
         now,
+        id=f"r{lease.reference.token[:23]}",
         credential_id=lease.credential_id,
         credential_name=lease.credential_name,
         lease_id=lease.id,

@@ -21,7 +21,6 @@
       UnsupportedMediaType         415
       ValueRefused                 422  a value that its type refuses
       PreconditionRequired         428  `If-Match` is missing
-      TooManyRequests              429
       Unavailable                  503  a store cannot answer now; carries when to try again
     StoreConflict                       what a store reports to a service; never reaches a caller
       RowMissing
@@ -178,7 +177,7 @@ class StaleVersion(VaultError):
     """The subject changed since the caller read it."""
 
     code = "stale-version"
-    title = "The credential has changed"
+    title = "It has changed since you read it"
 
 
 class BodyTooLarge(VaultError):
@@ -211,17 +210,6 @@ class PreconditionRequired(VaultError):
 
     code = "precondition-required"
     title = "If-Match is needed"
-
-
-class TooManyRequests(VaultError):
-    """The caller asks too often."""
-
-    code = "too-many-requests"
-    title = "Too many requests"
-
-    def __init__(self, detail: str, retry_after: timedelta) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
 
 
 class Unavailable(VaultError):

@@ -130,7 +130,7 @@ _PatternText = Annotated[
 
 def _say_which_fields_fit(schema: dict[str, Any]) -> None:
     for field in ("id", "email", "name"):
-        del schema["properties"][field]["default"]
+        schema["properties"][field].pop("default", None)
     schema["oneOf"] = [
         {"properties": {"type": {"const": kind}, **dict.fromkeys(refused, False)}}
         for kind, refused in _REFUSED_FIELDS.items()

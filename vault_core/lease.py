@@ -15,10 +15,11 @@ from vault_core.credential import Credential, State, refusal_to_lease
 from vault_core.durations import Duration
 from vault_core.errors import LeaseEnded, LeaseLimitReached, NotFound, VersionRotated
 from vault_core.identities import Identity
+from vault_core.policies import OVERLAP
 from vault_core.records import Record
 from vault_core.tenants import TenantRules
 
-_ID = re.compile(r"([0-9a-f]{32})\.(n|[0-9]{1,4})\.([0-9a-f]{32})")
+_ID = re.compile(r"([0-9a-f]{32})\.(n|0|[1-9][0-9]{0,3})\.([0-9a-f]{32})")
 _TOKEN_BYTES = 16  # 128 bits: guessing a lease id is hopeless
 _REFRESH_BEFORE = (0.10, 0.25)  # share of the TTL left when a holder should renew, at random between these
 _randomness = secrets.SystemRandom()
@@ -180,6 +181,8 @@ def state(lease: Lease, credential: Credential | None, now: datetime) -> LeaseSt
     if lease.ended:
         return lease.ended
     version = credential.version(lease.version) if credential else None
+    if version and version.revoked_at and version.revoked_at >= lease.expires_at:
+        return LeaseState.EXPIRED
     # A version that left the record was over long before the lease could be.
     if credential is None or credential.deleted_at or version is None or version.state is State.REVOKED:
         return LeaseState.REVOKED
@@ -202,23 +205,34 @@ class Slot:
 def free_places(slots: Sequence[Slot], uncounted: Iterable[datetime], max_leases: int, now: datetime) -> list[int]:
     """Return the places that may be taken, in random order; `LeaseLimitReached` when there is none.
 
-    `uncounted` are the ends of active leases that have no place, from before there was a limit. Leases above the
-    limit, from before it was lowered, and uncounted ones make places at the upper end unavailable: so two workers
-    that see different numbers of them still never exceed the limit together.
+    `uncounted` are the ends of active leases that have no place, from before there was a limit. They, and leases
+    above the limit from before it was lowered, make places at the upper end unavailable: so two workers that see
+    different numbers of them still never exceed the limit together.
     """
+    # A lease beyond the end has no place whose loss would stop a renewal that is under way: it counts a little longer.
+    lingering = {slot.number for slot in slots if slot.expires_at + OVERLAP > now}
+    beyond = sum(number >= max_leases for number in lingering) + sum(end + OVERLAP > now for end in uncounted)
+    end = max_leases
+    while end > 0 and end + beyond > max_leases:
+        end -= 1
+        beyond += end in lingering
     live = {slot.number: slot.expires_at for slot in slots if slot.expires_at > now}
-    outside = [end for number, end in live.items() if number >= max_leases]
-    outside += [end for end in uncounted if end > now]
-    places = [number for number in range(max_leases - len(outside)) if number not in live]
+    places = [number for number in range(end) if number not in live]
     if not places:
-        frees_at = min([*live.values(), *outside])
-        raise LeaseLimitReached(
-            f"Lease limit of {max_leases} reached; the next place frees at {frees_at:%H:%M:%S}Z.",
-            frees_at=frees_at,
-            retry_after=frees_at - now,
-        )
+        raise _limit_reached([*live.values(), *(end for end in uncounted if end > now)], max_leases, now)
     _randomness.shuffle(places)
     return places
+
+
+def _limit_reached(ends: Iterable[datetime], max_leases: int, now: datetime) -> LeaseLimitReached:
+    # Above the limit, as many leases as are too many must end before one end makes a place.
+    last = sorted(ends)[-max_leases:]
+    frees_at = last[0] if len(last) == max_leases else now + OVERLAP
+    return LeaseLimitReached(
+        f"Lease limit of {max_leases} reached; the next place frees at {frees_at:%H:%M:%S}Z.",
+        frees_at=frees_at,
+        retry_after=frees_at - now,
+    )
 
 
 def _longest(credential: Credential, rules: TenantRules) -> list[tuple[timedelta, Cap]]:

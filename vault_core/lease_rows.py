@@ -81,10 +81,16 @@ class LeaseRows:
         page = await self.leases.query(Keys(partition(tenant, credential_id), "slot:", "slot;"))
         return [_place(row) for row in page.rows]
 
-    async def select(self, tenant: str, credential_id: str, where: Condition, limit: int = 1000) -> list[Held]:
-        """Return up to `limit` leases of the credential that meet the condition, from one call."""
-        span = Keys(partition(tenant, credential_id), "lease:", "lease;")
-        page = await self.leases.query(span, where=where, limit=limit)
+    async def select(
+        self, tenant: str, credential_id: str, where: Condition, tokens: tuple[str, str] = ("", "~")
+    ) -> list[Held]:
+        """Return up to 1,000 leases of the credential that meet the condition, from one call.
+
+        `tokens` are the first and the last that may be among them.
+        """
+        first, last = tokens
+        span = Keys(partition(tenant, credential_id), lease_key(first), lease_key(last) + "~")
+        page = await self.leases.query(span, where=where)
         return [Held(Lease.from_document(row.document), row) for row in page.rows]
 
     async def take(self, lease: Lease, tenant: str, over: Place | None) -> None:
@@ -122,13 +128,12 @@ class LeaseRows:
         """Remove a lease that nobody received, and free its place. Absence is success."""
         where = partition(tenant, lease.credential_id)
         reference = lease.reference
-        changes = [Discard(where, lease_key(reference.token))]
-        if (place := await self.place(tenant, reference)) is not None:
-            changes.append(Discard(where, place.row.key))
+        gone = Discard(where, lease_key(reference.token))
+        place = await self.place(tenant, reference)
         try:
-            await self.leases.commit(*changes)
-        except RowChanged:
-            await self.leases.commit(changes[0])
+            await self.leases.commit(gone, *([Delete(place.row)] if place else []))
+        except RowChanged:  # another has the place already
+            await self.leases.commit(gone)
 
     async def end(self, tenant: str, over: Sequence[Held], how: LeaseState, at: datetime) -> None:
         """Mark these leases as over, a hundred at a time; `RowChanged` when one has changed meanwhile."""
@@ -172,6 +177,12 @@ RUNNING = Compare("ended", "eq", False)
 def overdue(now: datetime) -> Condition:
     """Leases past their end that are not marked as over."""
     return AllOf((RUNNING, Compare("expiresAt", "le", now)))
+
+
+def minute_end(due: Row) -> datetime:
+    """Return when the minute of a row of the `due` table is over."""
+    _, minute, _ = due.partition.split("|")
+    return datetime.strptime(minute, _MINUTE).replace(tzinfo=UTC) + timedelta(minutes=1)
 
 
 def forgettable(before: datetime) -> Condition:
@@ -232,9 +243,15 @@ def slot_row(tenant: str, lease: Lease) -> Row | None:
 
 
 def due_row(tenant: str, lease: Lease) -> Row:
-    """Return the row that says when the lease ends. All leases of a credential share a shard: batches stay full."""
+    """Return the row that says when the lease ends. Those of a credential lie side by side: batches stay full."""
     document = {"tenant": tenant, "credential": lease.credential_id, "lease": lease.id}
-    return Row(_due_partition(DUE_LEASE, lease.expires_at, lease.credential_id), lease.reference.token, document)
+    key = f"{lease.credential_id}|{lease.reference.token}"
+    return Row(_due_partition(DUE_LEASE, lease.expires_at, lease.credential_id), key, document)
+
+
+def due_token(due: Row) -> str:
+    """Return the token of the lease that a row of the `due` table tells of."""
+    return due.key.rpartition("|")[2]
 
 
 def forget_row(tenant: str, credential_id: str, at: datetime) -> Row:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -30,6 +30,7 @@ from vault_core.credentials import subject
 from vault_core.endings import revocation
 from vault_core.errors import (
     LeaseEnded,
+    LeaseLimitReached,
     NotFound,
     RowChanged,
     RowExists,
@@ -50,7 +51,7 @@ from vault_core.lease import (
     renewed,
 )
 from vault_core.lease_rows import Held, LeaseRows, Place, active, active_without_place, lease_key, partition
-from vault_core.policies import Action, Decision, Guard, decide
+from vault_core.policies import OVERLAP, Action, Decision, Guard, decide
 from vault_core.repeats import Once, Repeats
 from vault_core.stores import AnyOf, Compare, Condition, Keys, Page, Partitions
 from vault_core.tenants import TenantRules, Tenants
@@ -127,20 +128,24 @@ class Leases:
         wanted = Wanted(caller, ttl, reservation.plan["token"], now)
         rules = await self._tenants.rules(caller.tenant)
         remembered = self._credentials.remembered(caller.tenant, reference)
-        if remembered and _may_lease(caller, remembered.credential, rules, now):
-            with suppress(_ChangedMeanwhile):
-                return await self._try(wanted, remembered, rules, repeated=reservation.repeated)
+        repeated = reservation.repeated
+        if remembered and not repeated and _may_lease(caller, remembered.credential, rules, now):
+            with suppress(_ChangedMeanwhile, LeaseLimitReached):  # the limit may be another one by now
+                return await self._try(wanted, remembered, rules, repeated=False)
+            repeated = once is not None  # a twin of this request may have been faster
         for _ in range(_ATTEMPTS):
             found = await self._admit(caller, reference, rules, now)
             with suppress(_ChangedMeanwhile):
-                return await self._try(wanted, found, rules, repeated=reservation.repeated)
+                return await self._try(wanted, found, rules, repeated=repeated)
+            repeated = once is not None
         raise Unavailable("The credential keeps changing; try again in a moment.")
 
     async def renew(
         self, caller: Caller, lease_id: str, ttl: timedelta | None, once: Once | None, now: datetime
     ) -> Seen:
         """Extend the caller's lease. Raises `LeaseEnded`, `VersionRotated` and what forbids a lease now."""
-        await self._repeats.reserve(caller, once, {}, now)
+        reservation = await self._repeats.reserve(caller, once, {"at": now.isoformat()}, now)
+        first_asked_at = datetime.fromisoformat(reservation.plan["at"])
         reference = LeaseReference.parse(lease_id)
         rules = await self._tenants.rules(caller.tenant)
         for _ in range(_ATTEMPTS):
@@ -151,13 +156,26 @@ class Leases:
             lease = renewed(held.lease, found.credential, rules, ttl, now)
             if reference.slot is not None and place is None:
                 raise LeaseEnded("This lease has lost its place; lease the credential anew.")
+            if reservation.repeated and held.lease.renewed_at and held.lease.renewed_at >= first_asked_at:
+                return Seen(held.lease, LeaseState.ACTIVE)
             with suppress(RowChanged):
-                await together(
-                    self._rows.replace(held, lease, place),
-                    self._audit.write(_told(Event.LEASE_RENEWED, caller, lease, now)),
-                )
+                await self._extend(held, lease, place, _told(Event.LEASE_RENEWED, caller, lease, now))
                 return Seen(lease, LeaseState.ACTIVE)
         raise Unavailable("The lease keeps changing; try again in a moment.")
+
+    async def _extend(self, held: Held, lease: Lease, place: Place | None, told: AuditEvent) -> None:
+        """Write the renewal and its event at once, and take back the renewal when the event cannot be written."""
+        kept, recorded = await asyncio.gather(
+            self._rows.replace(held, lease, place), self._audit.write(told), return_exceptions=True
+        )
+        if isinstance(kept, RowChanged) and recorded is None:
+            await self._audit.write(told.failed("lease-changed"))
+        if isinstance(kept, BaseException):
+            raise kept
+        if isinstance(recorded, BaseException):
+            with suppress(Unavailable, RowChanged):
+                await self._rows.replace(kept, held.lease, None)
+            raise recorded
 
     async def read(self, caller: Caller, lease_id: str, now: datetime) -> Seen:
         """Return the caller's lease, or one of a credential that the caller owns or manages. Never the value."""
@@ -238,7 +256,7 @@ class Leases:
             await together(
                 self._rows.take(lease, found.tenant, None),
                 self._rows.write_due(found.tenant, lease),
-                self._audit.write(_told(Event.LEASE_CREATED, wanted.caller, lease, wanted.now)),
+                self._audit.write(_creation(wanted.caller, lease)),
             )
             return await self._hand_over(lease, found)
         except RowExists:  # the same request, sent twice at once
@@ -252,7 +270,7 @@ class Leases:
         try:
             _, _, answer = await together(
                 self._rows.write_due(found.tenant, lease),
-                self._audit.write(_told(Event.LEASE_CREATED, wanted.caller, lease, wanted.now)),
+                self._audit.write(_creation(wanted.caller, lease)),
                 self._hand_over(lease, found),
             )
         except Exception:
@@ -290,16 +308,19 @@ class Leases:
                     if conflict.key == lease_key(wanted.token):
                         raise _ChangedMeanwhile from None
                     continue
+                except Unavailable:  # perhaps it was taken
+                    await self._withdraw(wanted, lease)
+                    raise
                 return lease
         raise Unavailable("Many ask for this credential at once; try again in a moment.")
 
     async def _places(self, found: Found, rules: TenantRules, now: datetime) -> tuple[list[Place], list[datetime]]:
         until = [one for one in (found.credential.uncounted_until, rules.uncounted_until) if one]
-        if not any(one > now for one in until):
+        if not any(one + OVERLAP > now for one in until):
             return await self._rows.places(found.tenant, found.credential.id), []
         places, held = await together(
             self._rows.places(found.tenant, found.credential.id),
-            self._rows.select(found.tenant, found.credential.id, active_without_place(now)),
+            self._rows.select(found.tenant, found.credential.id, active_without_place(now - OVERLAP)),
         )
         return places, [one.lease.expires_at for one in held]
 
@@ -321,7 +342,13 @@ class Leases:
         version = found.credential.version(lease.version)
         if rules_of.state(lease, found.credential, wanted.now) is not LeaseState.ACTIVE or not version:
             raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
-        await self._audit.write(_told(Event.VALUE_READ, wanted.caller, lease, wanted.now))
+        told = _told(Event.VALUE_READ, wanted.caller, lease, wanted.now)
+        if lease.renewed_at:
+            await self._audit.write(told)
+        else:  # the first try may have been cut short before it wrote these
+            await together(
+                self._rows.write_due(found.tenant, lease), self._audit.write(_creation(wanted.caller, lease), told)
+            )
         try:
             fields = await self._values.read(version.secret or "", found.tenant, lease.credential_id)
         except StoreConflict as fault:
@@ -399,3 +426,9 @@ def _told(event: Event, caller: Caller, lease: Lease, now: datetime) -> AuditEve
         lease_id=lease.id,
         details=details,
     )
+
+
+def _creation(caller: Caller, lease: Lease) -> AuditEvent:
+    # The same id, time and holder however often it is told, so that telling it twice tells it once.
+    told = _told(Event.LEASE_CREATED, caller, lease, lease.issued_at)
+    return replace(told, id=f"g{lease.reference.token[:23]}", identity=lease.identity)

@@ -20,6 +20,7 @@ from vault_core.identities import Caller, Identity, IdentityPattern, Role
 from vault_core.wire import WireModel
 
 MAX_PLACES = 1000
+OVERLAP = timedelta(minutes=1)  # a request may still run that began this long ago, or on a clock that is behind
 MaxLeases = Annotated[int, Field(ge=1, le=MAX_PLACES, description="Leases that may be active at once")]
 
 

@@ -8,12 +8,13 @@ done in the transaction of the effect. Keys are remembered for 24 hours.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from vault_core import agenda
-from vault_core.errors import IdempotencyKeyReused, RowExists, RowMissing, Unavailable
+from vault_core.errors import IdempotencyKeyReused, RowChanged, RowExists, RowMissing, Unavailable
 from vault_core.identities import Caller
 from vault_core.stores import Change, Insert, Replace, Row, Table
 
@@ -24,9 +25,9 @@ REMEMBERED_FOR = timedelta(hours=24)
 class Once:
     """What makes a request the repeat of another: the caller's key, the operation with its subject, and the body."""
 
-    key: str
+    key: str = field(repr=False)
     operation: str
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Repeats:
         except RowExists:
             return await self._repeat(caller.tenant, key, digest)
         return Reservation(plan, row)
+
+    async def settle(self, reservation: Reservation) -> None:
+        """Mark a request done that had nothing to do, so that its repeat has nothing to do either."""
+        with suppress(RowChanged):  # its twin did
+            await self._table.commit(*reservation.settled)
 
     async def _repeat(self, tenant: str, key: str, digest: str) -> Reservation:
         try:

@@ -8,6 +8,7 @@ cached in memory for the life of the process.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -38,6 +39,8 @@ from vault_core.stores import (
 _NONCE = 12
 _FIELD = "document"
 _ATTEMPTS = 5
+_LONGEST_WAIT_SECONDS = 1.6
+_randomness = secrets.SystemRandom()
 KEYS_ROW = "keys"
 
 
@@ -69,18 +72,25 @@ class KeyRing:
         return self._known[tenant]
 
     async def _load_or_make(self, tenant: str) -> TenantKeys:
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 row = await self._table.read(tenant, KEYS_ROW)
             except RowMissing:
                 row = None
             if row is not None and row.document.get("current"):
                 return await self._load(tenant, row)
+            if row is None and await self._has_rows(tenant):
+                continue  # another worker was faster; or else the keys are lost, and new ones would hide it
             try:
                 await self._make(tenant, row)
-            except (RowExists, RowChanged):
-                continue  # another worker makes them at the same time: one of us wins
+            except (RowExists, RowChanged):  # another worker makes them at the same time: let one of us win
+                await asyncio.sleep(_randomness.uniform(0, _LONGEST_WAIT_SECONDS / 2 ** (_ATTEMPTS - attempt)))
+        if row is None:
+            raise SealBroken("the row of a tenant's data keys is gone")
         raise Unavailable("The vault is preparing your tenant's keys; try again in a few seconds.")
+
+    async def _has_rows(self, tenant: str) -> bool:
+        return bool((await self._table.query(Keys(tenant, "", "~"), limit=1)).rows)
 
     async def _load(self, tenant: str, row: Row) -> TenantKeys:
         opened = {int(v): await self._read_key(tenant, int(v), name) for v, name in row.document["keys"].items()}

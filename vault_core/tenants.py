@@ -73,20 +73,20 @@ class Tenants:
     ) -> TenantRules:
         """Replace the rules. Raises `InvalidInput`, and `StaleVersion` when they are not those of `if_match`."""
         present, row = await self._read(caller.tenant)
-        if if_match not in (None, "*", present.tag):
+        if if_match not in (None, present.tag):
             raise _stale()
         rules = TenantRules(
             defaults=wanted.defaults.completed_by(BUILT_IN_DEFAULTS),
             notice_period=wanted.notice_period,
             retention=wanted.retention,
             revision=present.revision + 1,
-            uncounted_until=_uncounted_until(present, wanted.defaults, now),
+            uncounted_until=uncounted_until(present.defaults, present.uncounted_until, now + FRESH_FOR),
         )
         check_ttls(rules.defaults, "defaults")
-        event = Event.TENANT_SETTINGS_UPDATED.by(caller, now, details={"revision": rules.revision})
+        event = Event.TENANT_SETTINGS_UPDATED.by(caller, now, details=rules.document())
         await self._audit.write(event)
         new = Row(caller.tenant, SETTINGS_ROW, rules.document(), etag=row.etag if row else "")
-        look_again = agenda.intent(caller.tenant, agenda.Task.RESCHEDULE, now, str(rules.revision))
+        look_again = agenda.intent(caller.tenant, agenda.Task.RESCHEDULE, now + FRESH_FOR, str(rules.revision))
         try:
             await self._table.commit(Replace(new) if row else Insert(new), Insert(look_again))
         except (RowChanged, RowExists):
@@ -111,11 +111,11 @@ def check_ttls(policy: LeasePolicy, where: str) -> None:
         raise InvalidInput("The default lease TTL is over the maximum; lower it or raise the maximum.", (fault,))
 
 
-def _uncounted_until(present: TenantRules, defaults: LeasePolicy, now: datetime) -> datetime | None:
-    before = present.defaults
-    if before.max_leases is not None or defaults.max_leases is None or before.max_lease_ttl is None:
-        return present.uncounted_until
-    return now + FRESH_FOR + before.max_lease_ttl
+def uncounted_until(policy: LeasePolicy, known: datetime | None, now: datetime) -> datetime | None:
+    """Return until when leases may run that were granted without a place, when a complete policy ends at `now`."""
+    if policy.max_leases is not None or policy.max_lease_ttl is None:
+        return known
+    return max(now + policy.max_lease_ttl, known or now)
 
 
 def _stale() -> StaleVersion:

@@ -84,7 +84,11 @@ Instant = Annotated[
 ]
 """An aware UTC `datetime`, 1970 to 9999: RFC 3339 with any offset in, `2026-01-27T19:07:12.363Z` out."""
 
-RevealedSecret = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json")]
+RevealedSecret = Annotated[
+    SecretStr,
+    PlainSerializer(SecretStr.get_secret_value, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "password"}),  # a secret's own schema says that no answer has it
+]
 """A secret that the JSON of its model shows in clear: only for answers that hand a value over."""
 
 MAX_ERRORS = 20

@@ -34,7 +34,7 @@ class FunctionsServer:
                 web.get("/admin/host/status", self._status),
                 web.get("/admin/functions", self._list),
                 web.post("/admin/functions/{name}", self._run_now),
-                web.route("*", "/{path:.*}", self._function),
+                web.route("*", r"/{path:[\s\S]*}", self._function),
             ]
         )
         return application

@@ -34,7 +34,6 @@ def descendants(kind: type[errors.VaultError]) -> Iterator[type[errors.VaultErro
         (errors.UnsupportedMediaType, 415),
         (errors.ValueRefused, 422),
         (errors.PreconditionRequired, 428),
-        (errors.TooManyRequests, 429),
         (InternalError, 500),
         (errors.Unavailable, 503),
     ],
@@ -91,10 +90,9 @@ def test_who_is_not_known_is_told_how_to_be() -> None:
 def test_when_to_try_again_is_told_in_whole_seconds_rounded_up(wait: timedelta, seconds: str) -> None:
     refusals = [
         errors.Unavailable("Later.", wait),
-        errors.TooManyRequests("Later.", wait),
         errors.LeaseLimitReached("Later.", AT, wait),
     ]
-    assert [headers_of(refusal) for refusal in refusals] == [{"Retry-After": seconds}] * 3
+    assert [headers_of(refusal) for refusal in refusals] == [{"Retry-After": seconds}] * 2
 
 
 def test_other_refusals_have_no_headers_of_their_own() -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     KeySerializationEncryption,
     NoEncryption,
@@ -21,6 +22,13 @@ from tests.credential_types.refusals import NOW
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 DAY = timedelta(days=1)
+
+PASSPHRASE = "open sesame"
+ENCRYPTION = BestAvailableEncryption(PASSPHRASE.encode())
+OPENSSH_ENCRYPTION = (
+    PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(PASSPHRASE.encode())  # one round, to be quick
+)
+WRONG_PASSPHRASE = "does not open the key: it is the wrong one, or the key is damaged"
 
 
 @cache

@@ -11,7 +11,6 @@ import pytest
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     PrivateFormat,
 )
 from hypothesis import given, settings
@@ -26,21 +25,20 @@ from tests.credential_types.envelopes import (
     pem_text,
     scrypt,
 )
-from tests.credential_types.key_material import ed25519_key, pem, rsa_key
+from tests.credential_types.key_material import (
+    ENCRYPTION,
+    OPENSSH_ENCRYPTION,
+    PASSPHRASE,
+    WRONG_PASSPHRASE,
+    ed25519_key,
+    pem,
+    rsa_key,
+)
 from tests.credential_types.refusals import accept, accepted_or_refused, refusal_of
 from vault_core.errors import ValueRefused
 
-PASSPHRASE = "open sesame"
 DAMAGED = "cannot be read; check that the key is whole and of a supported kind"
-DSA = "is a DSA key; DSA is broken and refused, make an Ed25519 key"
 TOO_MUCH_WORK = "asks for too much work to open; encrypt it again with the usual cost"
-WRONG_PASSPHRASE = "does not open the key: it is the wrong one, or the key is damaged"
-UNSUPPORTED = "is not a key that SSH uses; it must be Ed25519, ECDSA on P-256, P-384 or P-521, or RSA"
-
-ENCRYPTION = BestAvailableEncryption(PASSPHRASE.encode())
-OPENSSH_ENCRYPTION = (
-    PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(PASSPHRASE.encode())  # one round, to be quick
-)
 
 
 # The cost of a passphrase
@@ -87,7 +85,7 @@ def test_keys_encrypted_by_openssl_are_opened(tmp_path: Path, options: list[str]
     command = ["openssl", "pkcs8", "-topk8", "-in", str(path), "-passout", f"pass:{PASSPHRASE}", *options]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
     details = accept("ssh-key", privateKey=text, passphrase=PASSPHRASE).details
-    assert details["fingerprint"] == accepted(key).details["fingerprint"]
+    assert details["fingerprint"] == accept("ssh-key", privateKey=pem(key)).details["fingerprint"]
 
 
 # The numbers of an RSA key
@@ -101,7 +99,7 @@ def test_an_rsa_key_of_extravagant_size_is_refused() -> None:
 def test_a_large_rsa_key_is_accepted_without_proving_its_primes_again() -> None:
     # Mersenne primes, so that nothing has to be searched for; the library needs 40 seconds to prove such a key.
     key = _rsa_of_known_factors(2**4423 - 1, 2**9689 - 1)
-    assert accepted(key).details["keySize"] == 4423 + 9689
+    assert accept("ssh-key", privateKey=pem(key)).details["keySize"] == 4423 + 9689
 
 
 @asn1.sequence
@@ -136,7 +134,7 @@ def test_an_rsa_key_whose_numbers_do_not_fit_is_refused() -> None:
         if change:
             assert refusal_of("ssh-key", privateKey=text) == {"fields.privateKey": DAMAGED}, change.keys()
         else:
-            assert accept("ssh-key", privateKey=text).details == accepted(key).details
+            assert accept("ssh-key", privateKey=text).details == accept("ssh-key", privateKey=pem(key)).details
 
 
 def _rsa_of_known_factors(p: int, q: int) -> rsa.RSAPrivateKey:

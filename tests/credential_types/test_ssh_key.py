@@ -8,28 +8,27 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
 )
 
 from tests.credential_types.envelopes import openssh_content, openssh_text
-from tests.credential_types.key_material import PrivateKey, ed25519_key, pem, rsa_key
+from tests.credential_types.key_material import (
+    ENCRYPTION,
+    OPENSSH_ENCRYPTION,
+    PASSPHRASE,
+    WRONG_PASSPHRASE,
+    PrivateKey,
+    ed25519_key,
+    pem,
+    rsa_key,
+)
 from tests.credential_types.refusals import accept, refusal_of, refusal_to_replace, replace
 from vault_core.credential_types import TYPES, Accepted
 
-PASSPHRASE = "open sesame"
-DAMAGED = "cannot be read; check that the key is whole and of a supported kind"
 DSA = "is a DSA key; DSA is broken and refused, make an Ed25519 key"
-TOO_MUCH_WORK = "asks for too much work to open; encrypt it again with the usual cost"
-WRONG_PASSPHRASE = "does not open the key: it is the wrong one, or the key is damaged"
 UNSUPPORTED = "is not a key that SSH uses; it must be Ed25519, ECDSA on P-256, P-384 or P-521, or RSA"
-
-ENCRYPTION = BestAvailableEncryption(PASSPHRASE.encode())
-OPENSSH_ENCRYPTION = (
-    PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(PASSPHRASE.encode())  # one round, to be quick
-)
 
 
 def ecdsa(curve: ec.EllipticCurve) -> Callable[[], PrivateKey]:

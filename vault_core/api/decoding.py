@@ -81,12 +81,15 @@ def check_media_type(method: str, headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType(f"Send the body as {' or '.join(readable)} in UTF-8, not compressed.")
 
 
-def check_repeats(url: str) -> None:
-    """Return when no query parameter is given twice: the host would lose all but one of them unseen."""
-    names = Counter(name for name, _ in parse_qsl(_query_of(url), keep_blank_values=True))
-    repeated = [FieldError(shown_name(name), "is given twice") for name, count in names.items() if count > 1]
-    if repeated:
-        raise InvalidInput("Give each query parameter once.", tuple(repeated))
+def check_query(url: str) -> None:
+    """Return when every query parameter is given once and is not empty: the host would lose others unseen."""
+    given = parse_qsl(_query_of(url), keep_blank_values=True)
+    counts = Counter(name for name, _ in given)
+    empty = {name for name, text in given if not text}
+    faults = [FieldError(shown_name(name), "is given twice") for name, count in counts.items() if count > 1]
+    faults += [FieldError(shown_name(name), "is empty") for name in counts if name in empty and counts[name] == 1]
+    if faults:
+        raise InvalidInput("Give each query parameter once, with a value.", tuple(faults))
 
 
 def _query_of(url: str) -> str:

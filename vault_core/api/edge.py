@@ -123,7 +123,7 @@ def _check_arrival(request: func.HttpRequest) -> None:
 
 
 def _decoded(route: Route, request: func.HttpRequest, visit: _Visit, now: datetime) -> dict[str, Any]:
-    decoding.check_repeats(request.url)
+    decoding.check_query(request.url)
     body = request.get_body()
     return {
         "path": decoding.read_path(route, request.route_params),

@@ -24,7 +24,6 @@ STATUSES: dict[type[errors.VaultError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.ValueRefused: 422,
     errors.PreconditionRequired: 428,
-    errors.TooManyRequests: 429,
     errors.VaultError: 500,
     errors.Unavailable: 503,
 }
@@ -81,7 +80,7 @@ def headers_of(refusal: errors.VaultError) -> dict[str, str]:
     """Return the headers that belong to the refusal: how to authenticate, when to try again."""
     if isinstance(refusal, errors.Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(refusal, errors.LeaseLimitReached | errors.TooManyRequests | errors.Unavailable):
+    if isinstance(refusal, errors.LeaseLimitReached | errors.Unavailable):
         return {"Retry-After": _whole_seconds(refusal.retry_after)}
     return {}
 

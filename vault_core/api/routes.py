@@ -79,7 +79,8 @@ ROUTES = described(
           problems=(LeaseEnded, VersionRotated, *UNLEASABLE)),
     Route("DELETE", LEASE, leases.revoke_lease, USER, {204: None}),
 
-    Route("GET", "/api/v1/audit", audit.list_audit_events, AUDITORS, {200: AuditEventList}, query=AuditFilter),
+    Route("GET", "/api/v1/audit", audit.list_audit_events, AUDITORS, {200: AuditEventList}, query=AuditFilter,
+          problems=(NotFound,)),
     Route("GET", "/api/v1/tenant", tenant.read_tenant, Role.ADMIN, {200: TenantView, 304: None}),
     Route("PUT", "/api/v1/tenant", tenant.replace_tenant, Role.ADMIN, {200: TenantView}, body=ReplaceTenantRules,
           problems=(StaleVersion,)),

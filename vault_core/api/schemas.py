@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, TypeGuard
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from vault_core import durations
 from vault_core.api.problems import Problem
 from vault_core.api.routing import AnswerBody, Route
 
@@ -82,3 +84,7 @@ class _SchemaOfWhatIsSent(GenerateJsonSchema):
         if self.mode == "serialization" and described.get("default", ...) is None:
             del described["default"]
         return described
+
+    def encode_default(self, dft: Any) -> Any:
+        # Left alone, a duration that is read would be described in another form than it is read in.
+        return durations.render(dft) if isinstance(dft, timedelta) else super().encode_default(dft)

@@ -32,7 +32,7 @@ MAX_RSA_BITS = 16_384
 _OPENSSH = "OPENSSH PRIVATE KEY"
 _ENCRYPTED = "ENCRYPTED PRIVATE KEY"
 _FORMATS = (_OPENSSH, _ENCRYPTED, "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
-_DSA = "is a DSA key; DSA is broken and refused, make an Ed25519 key"
+DSA_REFUSED = "is a DSA key; DSA is broken and refused, make an Ed25519 key"
 _DAMAGED = "cannot be read; check that the key is whole and of a supported kind"
 _EXTRAVAGANT = "asks for too much work to open; encrypt it again with the usual cost"
 _NOT_OPENED = "does not open the key: it is the wrong one, or the key is damaged"
@@ -48,7 +48,7 @@ def read_private_key(text: str) -> Block:
         raise Fault("must hold exactly one private key")
     block = blocks[0]
     if block.label == "DSA PRIVATE KEY":
-        raise Fault(_DSA)
+        raise Fault(DSA_REFUSED)
     if block.label not in _FORMATS:
         raise Fault("is no private key: its PEM label must be one of " + ", ".join(_FORMATS))
     return block
@@ -133,7 +133,7 @@ class _OpenSshEnvelope:
 
     def check(self) -> None:
         if self.key_type == b"ssh-dss":
-            raise Fault(_DSA)
+            raise Fault(DSA_REFUSED)
         if self.key_type.startswith(b"sk-"):
             raise Fault("is bound to a hardware token and is of no use without it")
         if self.derivation == b"bcrypt":

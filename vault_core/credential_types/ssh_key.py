@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, ssh_key_fingerprint
 
 from vault_core.credential_types.given import Fault, Faults, PrimaryValue, read_fields, refused
-from vault_core.credential_types.private_keys import is_encrypted, open_private_key, read_private_key
+from vault_core.credential_types.private_keys import DSA_REFUSED, is_encrypted, open_private_key, read_private_key
 from vault_core.credential_types.shape import Accepted, CredentialType, Details, Field, Fields
 from vault_core.errors import FieldError
 
@@ -77,7 +77,7 @@ def _open(text: str, passphrase: str | None) -> SshPrivateKey:
 def _usable_for_ssh(key: PrivateKeyTypes) -> SshPrivateKey:
     match key:
         case dsa.DSAPrivateKey():
-            raise Fault("is a DSA key; DSA is broken and refused, make an Ed25519 key")
+            raise Fault(DSA_REFUSED)
         case rsa.RSAPrivateKey() if key.key_size < MIN_RSA_BITS:
             raise Fault(f"is an RSA key of fewer than {MIN_RSA_BITS} bits")
         case ec.EllipticCurvePrivateKey() if key.curve.name not in _CURVE_BITS:

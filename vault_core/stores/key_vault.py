@@ -1,7 +1,7 @@
 """Values in Azure Key Vault, spread over one vault or several.
 
 A name is `LABEL/tTENANT-RANDOM`: the label of the vault that holds it, twelve hexadecimal digits of a hash of
-the tenant (so that access can be granted by prefix), and 128 random bits. Because the name says where the value
+the tenant, and a random UUID. Because the name says where the value
 is, adding a vault moves nothing.
 """
 

@@ -40,11 +40,11 @@ class Notices:
         return await self._look_at_due(run, Queue.CHECK, self._check)
 
     async def _look_at_due(self, run: Run, queue: Queue, look: Look) -> Report:
-        report = Report()
-        for tenant in self._tenant_names:
+        async def look_at(tenant: str) -> Report:
             entries = await agenda.due(self._credentials.table, tenant, queue, run.now, _ENTRIES)
-            report += await run.each(entries, lambda entry: self._look(run, queue, entry, look), self._leave)
-        return report
+            return await run.each(entries, lambda entry: self._look(run, queue, entry, look), self._leave)
+
+        return await run.each_tenant(self._tenant_names, look_at)
 
     async def _look(self, run: Run, queue: Queue, entry: Entry, look: Look) -> int:
         tenant = entry.row.partition

@@ -42,11 +42,16 @@ class Reconciler:
 
     async def reconcile(self, run: Run) -> Report:
         """Do what every intent that is due asks for. What fails is tried again later, ever more rarely."""
-        report = Report()
-        for tenant in self._tenant_names:
+
+        async def finish_all(tenant: str) -> Report:
+            abandoned = await self._keys.clear_abandoned(tenant)
             entries = await agenda.due(self._credentials.table, tenant, Queue.INTENT, run.now, _ENTRIES)
-            report += await run.each(entries, lambda entry: self._finish(run, entry), lambda e: self._put_off(run, e))
-        return report + await run.each(self._tenant_names, self._keys.clear_abandoned, self._leave)
+            finished = await run.each(
+                entries, lambda entry: self._finish(run, entry), lambda entry: self._put_off(run, entry)
+            )
+            return finished + Report(done=abandoned)
+
+        return await run.each_tenant(self._tenant_names, finish_all)
 
     async def _finish(self, run: Run, entry: Entry) -> int:
         row, caller = entry.row, run.caller(entry.row.partition)
@@ -113,9 +118,6 @@ class Reconciler:
         await self._credentials.table.commit(
             Discard(entry.row.partition, entry.row.key), Insert(later.with_document(document))
         )
-
-    async def _leave(self, tenant: str) -> None:
-        """Nothing to do: the next run tries again."""
 
     async def _drop(self, entry: Entry) -> None:
         await self._credentials.table.commit(Discard(entry.row.partition, entry.row.key))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from vault_core.errors import SealBroken, StoreConflict, VaultError
 from vault_core.identities import Caller, Identity
 
 _log = logging.getLogger(__name__)
@@ -64,17 +63,28 @@ class Run:
         reports = await asyncio.gather(*map(attempt, items))
         return sum(reports, Report())
 
+    async def each_tenant(self, tenants: Iterable[str], work: Callable[[str], Awaitable[Report]]) -> Report:
+        """Work for one tenant after the other; what is wrong with one is no reason to pass over the rest."""
+        report = Report()
+        for tenant in tenants:
+            try:
+                report += await work(tenant)
+            except Exception as failure:  # noqa: BLE001
+                _log.error("timer=%s tenant=%s failed: %s", self.name, tenant, type(failure).__name__)
+                report += Report(failed=1)
+        return report
+
     async def _attempt(
         self, item: Item, work: Callable[[Item], Awaitable[int]], put_off: Callable[[Item], Awaitable[None]]
     ) -> Report:
         try:
             return Report(done=await work(item))
-        except (VaultError, StoreConflict, SealBroken) as failure:
+        except Exception as failure:  # noqa: BLE001 - no item, however broken, may stop the others
             _log.warning("timer=%s an item failed and is put off: %s", self.name, type(failure).__name__)
         try:
             await put_off(item)
-        except (VaultError, StoreConflict):
-            _log.warning("timer=%s an item could not be put off", self.name)
+        except Exception as failure:  # noqa: BLE001
+            _log.warning("timer=%s an item could not be put off: %s", self.name, type(failure).__name__)
         return Report(failed=1)
 
 

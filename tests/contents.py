@@ -1,0 +1,157 @@
+"""Everything that is kept for a tenant, read from the stores and opened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from pydantic import SecretStr
+
+from vault_core.agenda import Task
+from vault_core.audit import AuditEvent, AuditLog, AuditQuery, Event, Outcome
+from vault_core.credential import Credential
+from vault_core.errors import SecretDisabled
+from vault_core.lease import Lease, LeaseState, state
+from vault_core.lease_rows import DUE_LEASE
+from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
+from vault_core.stores import Partitions, Row, Secrets, Stores, Table
+from vault_core.stores.memory import MemorySecrets
+from vault_core.tenants import SETTINGS_ROW, TenantRules
+
+EVER = AuditQuery(since=datetime(2000, 1, 1, tzinfo=UTC), until=datetime(2100, 1, 1, tzinfo=UTC))
+
+
+class ListedSecrets(MemorySecrets):
+    """Secrets in memory that tell which there are, and every value that there ever was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.ever_written: list[SecretStr] = []
+
+    async def write(self, name: str, value: SecretStr) -> None:
+        await super().write(name, value)
+        self.names.add(name)
+        self.ever_written.append(value)
+
+    async def delete(self, name: str) -> None:
+        await super().delete(name)
+        self.names.discard(name)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that is kept for one tenant, opened. `secrets` tells of each value whether it can be read."""
+
+    now: datetime
+    rows: tuple[Row, ...]
+    keys: Mapping[str, Any]
+    credentials: Mapping[str, Credential]
+    leases: tuple[Lease, ...]
+    places: Mapping[tuple[str, int], str]
+    due: frozenset[str]
+    events: tuple[AuditEvent, ...]
+    secrets: Mapping[str, bool]
+
+    def kept_under(self, prefix: str) -> list[Row]:
+        return [row for row in self.rows if row.key.startswith(prefix)]
+
+    @property
+    def live(self) -> list[Credential]:
+        return [one for one in self.credentials.values() if one.deleted_at is None]
+
+    @property
+    def rules(self) -> TenantRules:
+        return next((TenantRules.from_document(row.document) for row in self.kept_under(SETTINGS_ROW)), TenantRules())
+
+    def intents(self, task: Task) -> list[Row]:
+        return [row for row in self.kept_under("intent:") if row.document["task"] == task.value]
+
+    def subjects(self, task: Task) -> set[str]:
+        return {row.document["subject"] for row in self.intents(task)}
+
+    def told(self, *events: str, **about: object) -> int:
+        """How often one of the events was told and not taken back; `about` are fields of it or of its details."""
+        return sum(
+            event.event in events
+            and event.outcome is Outcome.ALLOWED
+            and event.id not in self._taken_back
+            and all(getattr(event, name, event.details.get(name)) == wanted for name, wanted in about.items())
+            for event in self.events
+        )
+
+    @cached_property
+    def _taken_back(self) -> frozenset[str]:
+        return frozenset(event.details["eventId"] for event in self.events if event.outcome is Outcome.FAILED)
+
+    def is_active(self, lease: Lease) -> bool:
+        return state(lease, self.credentials.get(lease.credential_id), self.now) is LeaseState.ACTIVE
+
+    def was_told(self, lease: Lease) -> bool:
+        return bool(self.told(Event.LEASE_CREATED, Event.VALUE_READ, lease_id=lease.id))
+
+
+async def read_contents(stores: Stores, tenant: str, secret_names: set[str], now: datetime) -> Contents:
+    """Read everything that is kept for the tenant; `secret_names` are its values that are not deleted."""
+    raw = [row async for row in all_of(stores.vault, Partitions(tenant, f"{tenant}~")) if row.partition == tenant]
+    keys: Mapping[str, Any] = next((row.document for row in raw if row.key == KEYS_ROW), {})
+    rows: list[Row] = []
+    if keys.get("current"):
+        sealed = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))
+        rows = [await sealed.read(tenant, row.key) for row in raw if row.key != KEYS_ROW]
+    else:
+        assert all(row.key == KEYS_ROW for row in raw), "rows were kept before the tenant had a key"
+    leases = [row async for row in all_of(stores.leases, Partitions(f"{tenant}|", f"{tenant}}}"))]
+    due = [row async for row in all_of(stores.due, Partitions(f"{DUE_LEASE}|", f"{DUE_LEASE}}}"))]
+    return Contents(
+        now=now,
+        rows=tuple(rows),
+        keys=keys,
+        credentials={
+            row.key.removeprefix("credential:"): Credential.from_document(row.document)
+            for row in rows
+            if row.key.startswith("credential:")
+        },
+        leases=tuple(Lease.from_document(row.document) for row in leases if row.key.startswith("lease:")),
+        places={
+            (row.partition.partition("|")[2], int(row.key.removeprefix("slot:"))): row.document["lease"]
+            for row in leases
+            if row.key.startswith("slot:")
+        },
+        due=frozenset(row.document["lease"] for row in due if row.document["tenant"] == tenant),
+        events=tuple(await _events(stores, tenant)),
+        secrets={name: await _is_readable(stores.secrets, name) for name in secret_names},
+    )
+
+
+async def all_of(table: Table, span: Partitions) -> AsyncIterator[Row]:
+    """Yield the rows of the span, a page at a time."""
+    more = True
+    while more:
+        page = await table.query(span)
+        for row in page.rows:
+            yield row
+        more = page.more
+        if page.rows:
+            span = Partitions(span.start, span.end, after=(page.rows[-1].partition, page.rows[-1].key))
+
+
+async def _events(stores: Stores, tenant: str) -> list[AuditEvent]:
+    events: list[AuditEvent] = []
+    after: tuple[str, str] | None = None
+    while True:
+        page = await AuditLog(stores.audit).query(tenant, EVER, limit=1000, after=after)
+        events.extend(page.events)
+        if (after := page.after) is None:
+            return events
+
+
+async def _is_readable(secrets: Secrets, name: str) -> bool:
+    try:
+        await secrets.read(name)
+    except SecretDisabled:
+        return False
+    return True

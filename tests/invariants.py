@@ -1,0 +1,247 @@
+"""What always holds in the stores of a vault, checked row by row: `broken_rules` at any moment, `unfinished` once
+the timers have had their turn. Each returns what is wrong, in words; nothing when all is well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+from tests.contents import Contents, all_of
+from vault_core import agenda, rotation
+from vault_core.agenda import Queue, Task
+from vault_core.audit import Event
+from vault_core.credential import Credential, State, Version
+from vault_core.credential_types import TYPES
+from vault_core.names import fold
+from vault_core.stores import Partitions, Stores
+
+SWEPT_WITHIN = timedelta(minutes=2)
+TENDED_WITHIN = timedelta(minutes=61)  # the slowest timer runs hourly
+KEPT_ENDED = timedelta(days=9)
+_VALUES_OF_NOTE = 8  # characters; shorter texts occur by chance
+
+
+def broken_rules(contents: Contents) -> list[str]:
+    """What holds at any moment, a crash or not."""
+    checks = (_pointers, _versions, _names, _owned_secrets, _plans, _lease_places, _lease_numbers, _lease_values, _told)
+    return [fault for check in checks for fault in check(contents)]
+
+
+def unfinished(contents: Contents) -> list[str]:
+    """What the timers must have tended to, when each of them has just run."""
+    checks = (_leftover_secrets, _stuck_entries, _leftover_leases, _unswept_leases)
+    return [fault for check in checks for fault in check(contents)]
+
+
+def _pointers(contents: Contents) -> Iterator[str]:
+    for credential in contents.live:
+        for version in credential.versions:
+            if version.secret and version.secret not in contents.secrets:
+                yield f"{_named(credential, version)} points to a value that is gone"
+            elif version.secret and version.state is not State.REVOKED and not contents.secrets[version.secret]:
+                yield f"{_named(credential, version)} points to a value that cannot be read"
+
+
+def _versions(contents: Contents) -> Iterator[str]:
+    for credential in contents.live:
+        states = Counter(version.state for version in credential.versions)
+        numbers = [version.number for version in credential.versions]
+        if credential.newest.state is State.REVOKED:
+            if set(states) != {State.REVOKED}:
+                yield f"{credential.name} is revoked in part: {dict(states)}"
+        elif states[State.ACTIVE] != 1 or credential.newest.state is not State.ACTIVE or not credential.newest.secret:
+            yield f"{credential.name} has no active version with a value: {dict(states)}"
+        if numbers != sorted(set(numbers)):
+            yield f"{credential.name} has versions {numbers}"
+
+
+def _names(contents: Contents) -> Iterator[str]:
+    taken = {row.key.removeprefix("name:"): row.document["credentialId"] for row in contents.kept_under("name:")}
+    held = {fold(credential.name): credential.id for credential in contents.live}
+    if len(held) < len(contents.live):
+        yield "two credentials have one name"
+    for name in taken.keys() | held.keys():
+        if taken.get(name) != held.get(name):
+            yield f"the name {name} and its credential do not belong together"
+
+
+def _owned_secrets(contents: Contents) -> Iterator[str]:
+    pending = contents.subjects(Task.DISCARD_VALUE) | set(contents.keys.get("candidates", ()))
+    for name in contents.secrets.keys() - _pointed_to(contents) - pending:
+        yield f"nothing knows of the value {name}"
+
+
+def _pointed_to(contents: Contents) -> set[str]:
+    versions = (version for credential in contents.credentials.values() for version in credential.versions)
+    return {version.secret for version in versions if version.secret} | set(contents.keys.get("keys", {}).values())
+
+
+def _plans(contents: Contents) -> Iterator[str]:
+    """Whatever must happen later has its entry on the agenda."""
+    keys = {row.key for row in contents.rows}
+    ending = contents.subjects(Task.REVOKE) | contents.subjects(Task.PURGE)
+    for credential in contents.credentials.values():
+        looks = ((Queue.ROTATION, credential.rotation_look_at), (Queue.CHECK, credential.check_look_at))
+        for queue, at in looks:
+            if at and not credential.deleted_at and agenda.key(queue, at, credential.id) not in keys:
+                yield f"{credential.name} is not on the agenda for its {queue.value}"
+        if credential.deleted_at and credential.id not in contents.subjects(Task.DELETE):
+            yield f"{credential.name} is deleted in part and nothing will finish it"
+        for version in credential.versions if not credential.deleted_at else ():
+            retiring = f"{credential.id}|{version.number}" in contents.subjects(Task.RETIRE)
+            if version.secret and version.state is State.ROTATED and not retiring:
+                yield f"nothing will retire {_named(credential, version)}"
+            if version.secret and version.state is State.REVOKED and credential.id not in ending:
+                yield f"nothing will purge {_named(credential, version)}"
+    for request in {row.key for row in contents.kept_under("request:")} - contents.subjects(Task.FORGET_REQUEST):
+        yield f"nothing will forget {request}"
+
+
+def _lease_places(contents: Contents) -> Iterator[str]:
+    for lease in filter(contents.is_active, contents.leases):
+        slot = lease.reference.slot
+        if slot is not None and contents.places.get((lease.credential_id, slot)) != lease.reference.token:
+            yield f"an active lease of {lease.credential_name} has lost its place"
+
+
+def _lease_numbers(contents: Contents) -> Iterator[str]:
+    active = Counter(lease.credential_id for lease in contents.leases if contents.is_active(lease))
+    for credential in contents.live:
+        limit = contents.rules.policy_of(credential.policy).max_leases
+        if limit is not None and active[credential.id] > limit:
+            yield f"{credential.name} has {active[credential.id]} leases of {limit}"
+
+
+def _lease_values(contents: Contents) -> Iterator[str]:
+    for lease in filter(contents.is_active, contents.leases):
+        version = contents.credentials[lease.credential_id].version(lease.version)
+        if version is None or version.secret is None:
+            yield f"an active lease of {lease.credential_name} is on a value that was destroyed"
+
+
+def _told(contents: Contents) -> Iterator[str]:
+    """Every effect has its event."""
+    if contents.told(Event.TENANT_SETTINGS_UPDATED) < contents.rules.revision:
+        yield "a change of the tenant's settings was not told"
+    for credential in contents.credentials.values():
+        yield from (f"of {credential.name} was not told: {what}" for what in _untold(contents, credential))
+    for lease in contents.leases:
+        ends = contents.told(Event.LEASE_EXPIRED, Event.LEASE_REVOKED, lease_id=lease.id)
+        if lease.ended and not ends:
+            yield f"the end of a lease of {lease.credential_name} was not told"
+
+
+_CHANGES = (
+    Event.CREDENTIAL_UPDATED,
+    Event.CREDENTIAL_ROTATED,
+    Event.CREDENTIAL_REVOKED,
+    Event.CREDENTIAL_DELETED,
+    Event.CREDENTIAL_SUSPENDED,
+    Event.CREDENTIAL_RESUMED,
+    Event.CREDENTIAL_OWNER_CHANGED,
+)
+_ANNOUNCEMENTS = (Event.CREDENTIAL_ROTATION_DUE, Event.CREDENTIAL_EXPIRING, Event.CREDENTIAL_EXPIRED)
+
+
+def _untold(contents: Contents, credential: Credential) -> Iterator[str]:
+    def told(*events: Event, **about: object) -> int:
+        return contents.told(*events, credential_id=credential.id, **about)
+
+    if not told(Event.CREDENTIAL_CREATED):
+        yield "its creation"
+    if told(*_CHANGES) < credential.revision:
+        yield "one of its changes"
+    if any(one.number > 1 and not told(Event.CREDENTIAL_ROTATED, version=one.number) for one in credential.versions):
+        yield "a rotation"
+    if credential.newest.state is State.REVOKED and not told(Event.CREDENTIAL_REVOKED):
+        yield "its revocation"
+    if credential.suspended and not told(Event.CREDENTIAL_SUSPENDED, at=credential.suspended.at):
+        yield "its suspension"
+    if credential.owner_id != credential.created_by.id and not told(
+        Event.CREDENTIAL_OWNER_CHANGED, owner=credential.owner_id
+    ):
+        yield "its owner"
+    if credential.deleted_at and not told(Event.CREDENTIAL_DELETED):
+        yield "its deletion"
+    if told(*_ANNOUNCEMENTS) < len(credential.announced):
+        yield "an announcement"
+    if credential.validation.status == "invalid" and not told(Event.CREDENTIAL_VALIDATED, status="invalid"):
+        yield "that its value is invalid"
+
+
+def _leftover_secrets(contents: Contents) -> Iterator[str]:
+    # Keys of a tenant that was not seen again are not in use yet, nor left over: the next request decides.
+    undecided = () if contents.keys.get("current") else contents.keys.get("candidates", ())
+    for name in contents.secrets.keys() - _pointed_to(contents) - set(undecided):
+        yield f"the value {name} is left over"
+    leased = {(lease.credential_id, lease.version) for lease in contents.leases if contents.is_active(lease)}
+    for credential in contents.live:
+        for version in credential.versions:
+            held = version.secret is not None
+            if held and version.state is State.ROTATED and (credential.id, version.number) not in leased:
+                yield f"{_named(credential, version)} has a value without a lease on it"
+            if held and version.state is State.REVOKED and contents.secrets[str(version.secret)]:
+                yield f"the value of {_named(credential, version)} is not disabled"
+
+
+def _stuck_entries(contents: Contents) -> Iterator[str]:
+    for queue in Queue:
+        for row in contents.kept_under(f"{queue.value}:"):
+            due_at = datetime.strptime(row.key.partition(":")[2].partition("|")[0], "%Y%m%dT%H%M%S.%f%z")
+            if due_at < contents.now - TENDED_WITHIN:
+                yield f"overdue on the agenda: {row.key}"
+    for credential in contents.live:
+        if credential.rotation_look_at != rotation.next_look(credential, contents.rules):
+            yield f"{credential.name} is not looked at when the rules say"
+    for task in (Task.DISCARD_VALUE, Task.REVOKE, Task.DELETE, Task.RESCHEDULE):
+        yield from (f"left on the agenda: {row.key}" for row in contents.intents(task))
+    yield from (f"deleted in part: {one.name}" for one in contents.credentials.values() if one.deleted_at)
+    if contents.keys.get("current") and contents.keys.get("candidates"):
+        yield "keys that were never used are left over"
+
+
+def _leftover_leases(contents: Contents) -> Iterator[str]:
+    for lease in contents.leases:
+        if lease.credential_id not in contents.credentials:
+            yield f"a lease of {lease.credential_name} is left over, without its credential"
+        elif not contents.is_active(lease) and not lease.ended and lease.expires_at > contents.now:
+            yield f"a lease of {lease.credential_name} is over and not marked"
+        elif lease.expires_at < contents.now - KEPT_ENDED:
+            yield f"a lease of {lease.credential_name} that ended long ago is still kept"
+
+
+def _unswept_leases(contents: Contents) -> Iterator[str]:
+    """Leases that nobody was given are left out: they end by themselves, and are removed with the others."""
+    for lease in contents.leases:
+        if lease.ended or not contents.was_told(lease):
+            continue
+        if lease.expires_at < contents.now - SWEPT_WITHIN:
+            yield f"a lease of {lease.credential_name} has expired unmarked"
+        elif contents.is_active(lease) and lease.id not in contents.due:
+            yield f"nothing will mark the end of a lease of {lease.credential_name}"
+
+
+async def revealed(stores: Stores, contents: Contents, values: list[SecretStr]) -> list[str]:
+    """Where a value, or the field of one, lies in clear in a table."""
+    tables = [stores.vault, stores.leases, stores.due, stores.audit]
+    raw = [row for table in tables async for row in all_of(table, Partitions("!", "~"))]
+    shown = {f"{row.partition} {row.key}": f"{row.document}{row.columns}" for row in (*raw, *contents.rows)}
+    texts = {text for value in values for text in _texts(json.loads(value.get_secret_value()))}
+    return [f"a value in {where}" for where, what in shown.items() for text in texts if text in what]
+
+
+def _texts(envelope: Mapping[str, Any]) -> list[str]:
+    if "fields" not in envelope:
+        return [envelope["sealing"], envelope["fingerprinting"]]
+    secret = {field.name for kind in TYPES.values() for field in kind.fields if field.secret}
+    return [text for name, text in envelope["fields"].items() if name in secret and len(text) >= _VALUES_OF_NOTE]
+
+
+def _named(credential: Credential, version: Version) -> str:
+    return f"version {version.number} of {credential.name}"

@@ -1,0 +1,110 @@
+"""Every operation stopped after each of its calls to a store: nothing is lost, nothing is leaked, nothing is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from tests.faults import Crash, Plan
+from tests.operations import KEYED, REQUESTS, TIMERS, Operation, Reply
+from tests.sweeping import (
+    calls_of,
+    contents_of,
+    faults_of,
+    let_months_pass,
+    observe,
+    settle,
+    untold,
+    untold_values,
+    ways_of,
+    world_before,
+)
+from tests.vaults import World
+from vault_core.agenda import Task
+from vault_core.api.routes import ROUTES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def _stops(operations: Sequence[Operation]) -> list[tuple[Operation, int]]:
+    return [(one, call) for one in operations for call in await calls_of(one)]
+
+
+def every_stop(*operations: Operation) -> pytest.MarkDecorator:
+    """Run the test once for each call to a store that each of the operations makes."""
+    return pytest.mark.parametrize(("operation", "call"), asyncio.run(_stops(operations)), ids=str)
+
+
+async def stopped(operation: Operation, call: int) -> World:
+    """The world in which the process died when this call had been applied, and another one has started."""
+    world = await world_before(operation, Plan(crash_after=call))
+    with pytest.raises(Crash):
+        await operation.act(world)
+    world.restart()
+    return world
+
+
+@every_stop(*REQUESTS, *TIMERS)
+async def test_an_operation_that_is_stopped_came_through_or_never_was(operation: Operation, call: int) -> None:
+    ways, world = await ways_of(operation), await stopped(operation, call)
+    seen = await observe(world)
+    assert await faults_of(world) == []
+    assert seen in (ways.without, ways.through)
+    await settle(world)
+    assert await faults_of(world, settled=True) == []
+    assert await observe(world) == (ways.through_settled if seen == ways.through else ways.without_settled)
+    if seen == ways.through != ways.without and not operation.unseen:
+        assert not await untold(world, ways)
+    await let_months_pass(world)
+    assert await faults_of(world, settled=True) == []
+
+
+@every_stop(*REQUESTS)
+async def test_a_request_that_is_stopped_can_be_repeated(operation: Operation, call: int) -> None:
+    ways, world = await ways_of(operation), await stopped(operation, call)
+    came_through = await observe(world) == ways.through
+    world.clock.pass_by(seconds=1)
+    answer = await operation.act(world)
+    assert isinstance(answer, Reply)
+    refused = came_through and answer.code in operation.refused_again
+    assert refused or answer.status < 400, answer.code
+    assert await faults_of(world) + await untold_values(world, answer) == []
+    await settle(world)
+    assert await faults_of(world, settled=True) == []
+    seen = await observe(world)
+    assert (seen.credentials, seen.rules) == (ways.through_settled.credentials, ways.through_settled.rules)
+    assert operation.anew or seen.leases == ways.through_settled.leases
+    assert operation.anew or (refused and operation.unseen) or not await untold(world, ways)
+
+
+@every_stop(*KEYED)
+async def test_a_request_that_is_stopped_has_one_effect_if_it_is_repeated_much_later(
+    operation: Operation, call: int
+) -> None:
+    ways, world = await ways_of(operation), await stopped(operation, call)
+    await settle(world)
+    answer = await operation.act(world)
+    assert isinstance(answer, Reply)
+    assert answer.status < 400, answer.code
+    assert await faults_of(world) + await untold_values(world, answer) == []
+    assert len((await observe(world)).leases) == len(ways.through.leases)
+    await settle(world)
+    assert await faults_of(world, settled=True) == []
+    assert (await observe(world)).credentials == ways.through_settled.credentials
+    assert not await untold(world, ways)
+
+
+async def test_every_route_that_writes_is_swept(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "vault_core.api.edge"):
+        for operation in REQUESTS:
+            await operation.act(await world_before(operation))
+    served = {record.message.partition("operation=")[2].partition(" ")[0] for record in caplog.records}
+    assert served >= {route.name for route in ROUTES if route.method != "GET"}
+
+
+async def test_every_task_of_the_agenda_is_swept() -> None:
+    before = [await contents_of(await world_before(operation)) for operation in TIMERS]
+    assert {task for contents in before for task in Task if contents.intents(task)} == set(Task)

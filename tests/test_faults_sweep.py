@@ -1,0 +1,87 @@
+"""Every operation with each of its calls to a store failing in turn: a safe repeat is all that it ever takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from tests.faults import Fault, Plan
+from tests.operations import REQUESTS, TIMERS, Operation, Reply
+from tests.sweeping import (
+    calls_of,
+    faults_of,
+    observe,
+    settle,
+    untold,
+    untold_values,
+    ways_of,
+    world_before,
+)
+from vault_core.errors import Unavailable
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+# To the vault, a timeout, a 429, a 503 and a broken connection are one and the same: `tests/stores` shows that.
+KINDS = {
+    "refused": Fault(Unavailable("Not now.", timedelta(seconds=7))),
+    "answer lost": Fault(Unavailable("Who knows.", timedelta(seconds=7)), applied=True),
+}
+
+
+async def _failures(operations: Sequence[Operation]) -> list[tuple[Operation, int, str]]:
+    return [(one, call, kind) for one in operations for call in await calls_of(one) for kind in KINDS]
+
+
+def every_failure(*operations: Operation) -> pytest.MarkDecorator:
+    """Run the test once for each way in which each call of each of the operations can fail."""
+    return pytest.mark.parametrize(("operation", "call", "kind"), asyncio.run(_failures(operations)), ids=str)
+
+
+@every_failure(*REQUESTS)
+async def test_a_request_whose_store_fails_succeeds_or_can_be_repeated(
+    operation: Operation, call: int, kind: str
+) -> None:
+    ways = await ways_of(operation)
+    world = await world_before(operation, Plan(faults={call: KINDS[kind]}))
+    answer = await operation.act(world)
+    assert isinstance(answer, Reply)
+    assert await faults_of(world) == []
+    seen = await observe(world)
+    if answer.status < 400:
+        assert seen == ways.through
+        assert not await untold(world, ways)
+    else:
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "unavailable", "7")
+        granted_to_nobody = operation.unseen and operation.anew
+        assert seen in ((ways.without,) if granted_to_nobody else (ways.without, ways.through))
+        world.clock.pass_by(seconds=7)
+        again = await operation.act(world)
+        assert isinstance(again, Reply)
+        refused = seen == ways.through and again.code in operation.refused_again
+        assert refused or again.status < 400, again.code
+        assert await faults_of(world) + await untold_values(world, again) == []
+    await settle(world)
+    assert await faults_of(world, settled=True) == []
+    settled = await observe(world)
+    assert (settled.credentials, settled.rules) == (ways.through_settled.credentials, ways.through_settled.rules)
+    assert operation.anew or settled.leases == ways.through_settled.leases
+
+
+@every_failure(*TIMERS)
+async def test_a_timer_whose_store_fails_does_the_rest_in_its_next_runs(
+    operation: Operation, call: int, kind: str
+) -> None:
+    ways = await ways_of(operation)
+    world = await world_before(operation, Plan(faults={call: KINDS[kind]}))
+    try:
+        await operation.act(world)
+    except Unavailable:
+        assert await world.vault.health.read()
+    assert await faults_of(world) == []
+    await settle(world)
+    assert await faults_of(world, settled=True) == []
+    assert await observe(world) == ways.through_settled
+    assert not await untold(world, ways)
