@@ -103,7 +103,7 @@ def _operations(world: World, leased: list[Credential]) -> Mapping[str, tuple[Op
     now = world.clock()
     page, by_name = CredentialQuery(limit=100), CredentialQuery(limit=100, sort="name")
     return {
-        "lease": (lambda vault: vault.leases.grant(ALICE, next(ids), None, None, now), _TIMES),
+        "lease": (lambda vault: vault.grants.grant(ALICE, next(ids), None, None, now), _TIMES),
         "read by id": (lambda vault: vault.credentials.read(ALICE, next(ids), now), _TIMES),
         "read by name": (lambda vault: vault.credentials.read(ALICE, next(names), now), _TIMES),
         "list 100": (lambda vault: vault.listing.page(MONA, page, now), _TIMES),

@@ -172,7 +172,7 @@ async def let_months_pass(world: World) -> None:
     vault, contents = _undisturbed(world), await contents_of(world)
     for credential in contents.live:
         if status_of(credential, contents.now, contents.rules.notice_period) in (Status.ACTIVE, Status.EXPIRING):
-            granted = await vault.leases.grant(PEOPLE[credential.owner_id], credential.id, None, None, world.clock())
+            granted = await vault.grants.grant(PEOPLE[credential.owner_id], credential.id, None, None, world.clock())
             assert granted.lease.version == credential.newest.number
     for days in (2, 9, 80, 10):
         world.clock.pass_by(days=days)

@@ -129,7 +129,7 @@ async def expire(leases: int) -> int:
     await world.create_for_agents()
     other_worker = Vault(world.stores, TENANTS, world.clock)
     for _ in range(leases):
-        await other_worker.leases.grant(DEPLOY_AGENT, "db-password", timedelta(minutes=5), None, world.clock())
+        await other_worker.grants.grant(DEPLOY_AGENT, "db-password", timedelta(minutes=5), None, world.clock())
     world.clock.pass_by(minutes=7)
     world.restart()
     report = await world.vault.expire_leases()

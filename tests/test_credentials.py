@@ -29,7 +29,7 @@ from vault_core.errors import (
     StaleVersion,
     ValueRefused,
 )
-from vault_core.leases import Granted
+from vault_core.grants import Granted
 from vault_core.policies import LeasePolicy
 from vault_core.stores import Condition, Discard, Keys, Page, Partitions, Table
 from vault_core.vault import Vault
@@ -349,12 +349,12 @@ class TestDeleting:
     async def test_a_deletion_among_leases_that_come_and_go_succeeds(self, world: World) -> None:
         await world.create_for_agents()
         other = another_worker(world)
-        await other.leases.grant(DEPLOY_AGENT, "db-password", None, None, NOON)
+        await other.grants.grant(DEPLOY_AGENT, "db-password", None, None, NOON)
 
         async def lease_later(turns: int) -> Granted:
             for _ in range(turns):
                 await asyncio.sleep(0)
-            return await other.leases.grant(DEPLOY_AGENT, "db-password", None, None, NOON)
+            return await other.grants.grant(DEPLOY_AGENT, "db-password", None, None, NOON)
 
         deleted, *answers = await asyncio.gather(
             world.vault.credentials.delete(ALICE, "db-password", None, NOON),

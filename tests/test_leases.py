@@ -33,9 +33,10 @@ from vault_core.errors import (
     VaultError,
     VersionRotated,
 )
+from vault_core.grants import Granted
 from vault_core.identities import Caller
 from vault_core.lease import Cap, LeaseState
-from vault_core.leases import Granted, Seen
+from vault_core.leases import Seen
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

@@ -33,9 +33,10 @@ from vault_core.errors import (
     VaultError,
     VersionRotated,
 )
+from vault_core.grants import Granted
 from vault_core.identities import Caller
 from vault_core.lease import LeaseState
-from vault_core.leases import Granted, Seen
+from vault_core.leases import Seen
 from vault_core.policies import OVERLAP
 from vault_core.tenants import FRESH_FOR, ReplaceTenantRules
 from vault_core.vault import Vault
@@ -194,7 +195,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.check_grant(name, agent, answer)
 
     async def grant(self, name: str, worker: int, agent: str, ttl: timedelta | None) -> Granted:
-        return await self.workers[worker].leases.grant(AGENTS[agent], name, ttl, None, self.now)
+        return await self.workers[worker].grants.grant(AGENTS[agent], name, ttl, None, self.now)
 
     def check_grant(self, name: str, agent: str, answer: Granted | VaultError) -> None:
         model = self.credentials.get(name)

@@ -9,7 +9,8 @@ import pytest
 
 from tests.vaults import ADA, DEPLOY_AGENT, NOON, World
 from vault_core.errors import LeaseEnded, LeaseLimitReached, Unavailable
-from vault_core.leases import Granted, Seen
+from vault_core.grants import Granted
+from vault_core.leases import Seen
 from vault_core.policies import LeasePolicy
 from vault_core.tenants import ReplaceTenantRules
 

@@ -24,8 +24,9 @@ from vault_core.errors import (
     NotFound,
     VersionRotated,
 )
+from vault_core.grants import Granted
 from vault_core.identities import Caller
-from vault_core.leases import Granted, Seen
+from vault_core.leases import Seen
 from vault_core.repeats import Once
 from vault_core.stores import Change, Row, Table
 from vault_core.vault import Vault
@@ -56,7 +57,7 @@ async def resume(world: World, vault: Vault, once: Once) -> Shown:
 
 
 async def lease(world: World, vault: Vault, once: Once) -> Granted:
-    return await vault.leases.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
+    return await vault.grants.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
 
 
 async def renew(world: World, vault: Vault, once: Once) -> Seen:
@@ -172,8 +173,8 @@ async def test_a_request_that_its_own_repeat_overtakes_answers_with_the_same_lea
 
 async def test_the_keys_of_two_identities_never_meet(world: World) -> None:
     once = Once("key", "lease", b"{}")
-    ours = await world.vault.leases.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
-    theirs = await world.vault.leases.grant(CI_RUNNER, "db-password", None, once, world.clock())
+    ours = await world.vault.grants.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
+    theirs = await world.vault.grants.grant(CI_RUNNER, "db-password", None, once, world.clock())
     assert ours.lease.id != theirs.lease.id
     assert theirs.lease.identity == CI_RUNNER.identity
 

@@ -176,7 +176,7 @@ class TestAWholeVault:
             marketplaces=["visible-market"],
         )
         once = Once("visible-key", "lease", b"{}")
-        await world.vault.leases.grant(DEPLOY_AGENT, "visible-name", None, once, NOON)
+        await world.vault.grants.grant(DEPLOY_AGENT, "visible-name", None, once, NOON)
         await world.vault.credentials.suspend(ALICE, "visible-name", "visible reason", None, NOON)
         await world.vault.tenants.replace(ADA, ReplaceTenantRules(), None, NOON)
         await world.rotate(reference="visible-name")

@@ -16,8 +16,8 @@ from vault_core.errors import (
     NotFound,
     VersionRotated,
 )
+from vault_core.grants import Granted
 from vault_core.identities import Caller
-from vault_core.leases import Granted
 from vault_core.policies import LeasePolicy
 from vault_core.repeats import Once
 from vault_core.tenants import ReplaceTenantRules
@@ -33,7 +33,7 @@ class Other:
         self._clock = world.clock
 
     async def lease(self, caller: Caller = DEPLOY_AGENT, reference: str = "db-password") -> Granted:
-        return await self.vault.leases.grant(caller, reference, None, None, self._clock())
+        return await self.vault.grants.grant(caller, reference, None, None, self._clock())
 
 
 @pytest.fixture
@@ -181,12 +181,12 @@ async def test_a_change_of_the_tenants_defaults_holds_everywhere_within_ten_seco
 async def test_a_repeated_request_is_answered_on_what_holds_now(world: World) -> None:
     await world.create_for_agents()
     other, once = Other(world), Once("key", "lease", b"{}")
-    first = await other.vault.leases.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
-    again = await other.vault.leases.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
+    first = await other.vault.grants.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
+    again = await other.vault.grants.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
     assert again.lease == first.lease
     await world.update(policy={"allowedIdentities": []})
     with pytest.raises(NotFound):
-        await other.vault.leases.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
+        await other.vault.grants.grant(DEPLOY_AGENT, "db-password", None, once, world.clock())
 
 
 async def test_a_lease_that_one_ends_the_other_neither_renews_nor_shows_as_active(world: World) -> None:

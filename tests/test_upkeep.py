@@ -271,7 +271,7 @@ class TestReconciling:
 
     async def test_an_idempotency_key_is_forgotten_after_a_day(self, world: World) -> None:
         await world.create_for_agents()
-        await world.vault.leases.grant(DEPLOY_AGENT, "db-password", None, Once("key", "lease", b"{}"), NOON)
+        await world.vault.grants.grant(DEPLOY_AGENT, "db-password", None, Once("key", "lease", b"{}"), NOON)
         requests = Keys("contoso", "request:", "request;")
         world.clock.pass_by(hours=23)
         await world.vault.reconcile()

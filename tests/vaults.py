@@ -10,8 +10,8 @@ from tests.faults import Ledger, Plan, watch
 from vault_core.audit import AuditEvent, AuditQuery
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
+from vault_core.grants import Granted
 from vault_core.identities import Caller, Identity, Role
-from vault_core.leases import Granted
 from vault_core.stores import Stores
 from vault_core.stores.memory import MemorySecrets, MemoryTable
 from vault_core.vault import Vault
@@ -99,7 +99,7 @@ class World:
         self, caller: Caller = DEPLOY_AGENT, reference: str = "db-password", ttl: timedelta | None = None
     ) -> Granted:
         """Lease the credential."""
-        return await self.vault.leases.grant(caller, reference, ttl, None, self.clock())
+        return await self.vault.grants.grant(caller, reference, ttl, None, self.clock())
 
     async def rotate(
         self, caller: Caller = ALICE, reference: str = "db-password", value: str = "new value"

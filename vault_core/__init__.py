@@ -4,9 +4,10 @@
 
     credential.py          a credential and the rules of its life
     credentials.py         what callers do with credentials; beside it: _requests, _changes, _rows, _listing
+    new_values.py          a value on its way into a credential
     credential_types/      the six types: what they accept, show, and may be rotated to
     lease.py               a lease and the rules of its life
-    leases.py              what callers do with leases; beside it: lease_rows.py
+    grants.py, leases.py   how a lease is granted; what callers do with it; beside: lease_rows.py, lease_events.py
     endings.py             what follows a revocation, deletion or rotation
     rotation.py            when a credential must be looked at again
     tenants.py             a tenant's defaults, notice period, retention

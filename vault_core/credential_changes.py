@@ -7,9 +7,9 @@ from typing import Any
 
 from vault_core.credential import Credential, State, Validation, Version, changed
 from vault_core.credential_requests import MAX_METADATA, CreateCredential, UpdateCredential
-from vault_core.credential_types import Accepted
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import Identity
+from vault_core.new_values import NewValue
 from vault_core.policies import LeasePolicy
 from vault_core.tenants import TenantRules, check_ttls, uncounted_until
 
@@ -19,14 +19,14 @@ _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 def created(
     credential_id: str,
     wanted: CreateCredential,
-    accepted: Accepted,
-    secret: str,
-    fingerprint: str,
+    new: NewValue,
     by: Identity,
     now: datetime,
 ) -> Credential:
     """Return the credential that the request asks for; `InvalidInput` when its parts contradict each other."""
-    first = Version(number=1, state=State.ACTIVE, secret=secret, fingerprint=fingerprint, created_at=now, created_by=by)
+    first = Version(
+        number=1, state=State.ACTIVE, secret=new.secret, fingerprint=new.fingerprint, created_at=now, created_by=by
+    )
     credential = Credential(
         id=credential_id,
         name=wanted.name,
@@ -40,8 +40,8 @@ def created(
         valid_from=wanted.valid_from,
         valid_until=wanted.valid_until,
         versions=(first,),
-        details=dict(accepted.details),
-        ends_at=accepted.ends_at,
+        details=dict(new.accepted.details),
+        ends_at=new.accepted.ends_at,
         validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
         created_at=now,
         created_by=by,

@@ -12,15 +12,11 @@ What follows the braces is `endings.py`, which the reconciler runs as well when 
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
-
-from pydantic import SecretStr
 
 from vault_core import agenda, credential_changes
 from vault_core.audit import AuditEvent, AuditLog, Event
@@ -37,13 +33,11 @@ from vault_core.credential import (
 )
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
 from vault_core.credential_rows import CredentialRows, Found, name_key, row_of, with_agenda
-from vault_core.credential_types import TYPES, Accepted, Fields
 from vault_core.endings import Endings
 from vault_core.errors import (
     Conflict,
     CredentialChanged,
     CredentialInLocker,
-    FieldError,
     NameTaken,
     NotFound,
     RowChanged,
@@ -51,18 +45,15 @@ from vault_core.errors import (
     RowMissing,
     StoreConflict,
     Unavailable,
-    ValueRefused,
     VaultError,
 )
 from vault_core.identities import Caller
+from vault_core.new_values import NewValues
 from vault_core.policies import ABSENT, Action, Guard, Subject
 from vault_core.repeats import Once, Repeats, Reservation
-from vault_core.sealing import KeyRing
 from vault_core.stores import Change, Delete, Discard, Insert, Put, Row
 from vault_core.tenants import TenantRules, Tenants
-from vault_core.values import Values, check_size
 
-ABANDONED_AFTER = timedelta(minutes=10)
 FINISH_AFTER = timedelta(minutes=2)
 _ATTEMPTS = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -82,8 +73,7 @@ class Credentials:
     def __init__(
         self,
         rows: CredentialRows,
-        values: Values,
-        keys: KeyRing,
+        new_values: NewValues,
         audit: AuditLog,
         guard: Guard,
         tenants: Tenants,
@@ -91,8 +81,7 @@ class Credentials:
         endings: Endings,
     ) -> None:
         self._rows = rows
-        self._values = values
-        self._keys = keys
+        self._new_values = new_values
         self._audit = audit
         self._guard = guard
         self._tenants = tenants
@@ -104,28 +93,18 @@ class Credentials:
 
         Raises `InvalidInput`, `ValueRefused`, `NameTaken` and `IdempotencyKeyReused`.
         """
-        accepted = await _accept(wanted.type, wanted.value, wanted.fields_, now)
+        new = await self._new_values.accept(caller.tenant, wanted, now)
         reservation = await self._repeats.reserve(caller, once, {"credential": _new_id(now)}, now)
         if reservation.done:
             return await self.read(caller, reservation.plan["credential"], now)  # perhaps it is another's by now
         rules = await self._tenants.rules(caller.tenant)
-        secret, keys = self._values.new_name(caller.tenant), await self._keys.of(caller.tenant)
-        credential = credential_changes.created(
-            reservation.plan["credential"],
-            wanted,
-            accepted,
-            secret,
-            keys.fingerprint(_primary(wanted.type, accepted)),
-            caller.identity,
-            now,
-        )
+        credential = credential_changes.created(reservation.plan["credential"], wanted, new, caller.identity, now)
         event = _event(Event.CREDENTIAL_CREATED, caller, credential, now, type=wanted.type)
-        intent = await self._intend(caller.tenant, secret, now)
-        await self._write_value(caller.tenant, credential, secret, accepted.fields, event)
+        intent = await self._new_values.write(caller.tenant, credential.id, new, event, now)
         try:
             await self._insert(caller.tenant, credential, rules, intent, reservation)
         except (RowExists, RowChanged) as conflict:
-            await self._give_up(intent, event, Conflict.code)
+            await self._new_values.give_up(intent, event, Conflict.code)
             return await self._not_inserted(caller, credential, conflict)
         return Shown(credential, rules)
 
@@ -179,19 +158,18 @@ class Credentials:
             return await self._result(caller, found.credential.id)
         check_unchanged(found.credential, if_match)
         check_not_revoked(found.credential)
-        accepted, fingerprint = await self._accept_replacement(found, wanted, now)
-        secret, before = self._values.new_name(caller.tenant), found.credential.newest.number
+        new = await self._new_values.accept_replacement(caller.tenant, found.credential, wanted, now)
+        before = found.credential.newest.number
 
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
             check_not_revoked(credential)
             if credential.newest.number != before:
                 raise CredentialChanged("Another rotation was faster; read the credential before you rotate it again.")
-            return rotated(credential, accepted, secret, fingerprint, caller.identity, now)
+            return rotated(credential, new.accepted, new.secret, new.fingerprint, caller.identity, now)
 
         event = _event(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1)
-        intent = await self._intend(caller.tenant, secret, now)
-        await self._write_value(caller.tenant, found.credential, secret, accepted.fields, event)
+        intent = await self._new_values.write(caller.tenant, found.credential.id, new, event, now)
         retire = agenda.intent(
             caller.tenant,
             agenda.Task.RETIRE,
@@ -205,12 +183,12 @@ class Credentials:
         except Unavailable:
             raise  # perhaps it was applied: the intent tells the reconciler
         except VaultError as refusal:
-            await self._give_up(intent, event, refusal.code)
+            await self._new_values.give_up(intent, event, refusal.code)
             if (await self._repeats.reserve(caller, once, {}, now)).done:  # the same request, sent twice at once
                 return await self._result(caller, found.credential.id)
             raise
-        if kept.credential.newest.secret != secret:
-            await self._give_up(intent, event, CredentialChanged.code)
+        if kept.credential.newest.secret != new.secret:
+            await self._new_values.give_up(intent, event, CredentialChanged.code)
         return Shown(kept.credential, rules)
 
     async def revoke(
@@ -317,34 +295,6 @@ class Credentials:
         except RowMissing:
             return None
 
-    async def _accept_replacement(self, found: Found, wanted: RotateCredential, now: datetime) -> tuple[Accepted, str]:
-        credential, keys = found.credential, await self._keys.of(found.tenant)
-        accepted = await _accept(credential.type, wanted.value, wanted.fields_, now)
-        fingerprint = keys.fingerprint(_primary(credential.type, accepted))
-        if secrets.compare_digest(fingerprint, credential.newest.fingerprint):
-            fault = FieldError(f"fields.{credential.kind.fields[0].name}", "is the value that is active now")
-            raise ValueRefused("A rotation needs a different value; get a new one first.", (fault,))
-        credential.kind.check_replacement(
-            credential.details, accepted.details, allow_target_change=wanted.allow_target_change
-        )
-        return accepted, fingerprint
-
-    async def _intend(self, tenant: str, secret: str, now: datetime) -> Row:
-        intent = agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now + ABANDONED_AFTER, secret)
-        [row] = await self._rows.table.commit(Insert(intent))
-        return row
-
-    async def _write_value(
-        self, tenant: str, credential: Credential, secret: str, fields: Fields, event: AuditEvent
-    ) -> None:
-        await together(self._values.write(secret, tenant, credential.id, fields), self._audit.write(event))
-
-    async def _give_up(self, intent: Row, event: AuditEvent, code: str) -> None:
-        """Undo what preceded a transaction that was refused; what fails here, the reconciler does later."""
-        with suppress(Unavailable, RowChanged):
-            await self._audit.write(event.failed(code))
-            await self._endings.discard_value(intent)
-
     async def _insert(
         self, tenant: str, credential: Credential, rules: TenantRules, intent: Row, reservation: Reservation
     ) -> None:
@@ -417,19 +367,6 @@ class Credentials:
 def subject(credential: Credential, rules: TenantRules) -> Subject:
     """Return what the guard needs to know of the credential."""
     return Subject(credential.id, credential.name, credential.owner_id, rules.policy_of(credential.policy))
-
-
-async def _accept(type_name: str, value: SecretStr | None, fields: Fields | None, now: datetime) -> Accepted:
-    kind = TYPES[type_name]
-    given = kind.parse(value) if value is not None else fields or {}
-    # In a thread: opening a key with a passphrase takes up to a second by design, and others wait in this one.
-    accepted = await asyncio.to_thread(kind.accept, given, now)
-    check_size(accepted.fields)
-    return accepted
-
-
-def _primary(type_name: str, accepted: Accepted) -> SecretStr:
-    return accepted.fields[TYPES[type_name].fields[0].name]
 
 
 def _new_id(now: datetime) -> str:

@@ -11,12 +11,13 @@ from contextlib import suppress
 from datetime import datetime
 
 from vault_core import agenda
-from vault_core.audit import AuditEvent, AuditLog, Event
+from vault_core.audit import AuditLog
 from vault_core.credential import Credential, State, destroyed
 from vault_core.credential_rows import CredentialRows, Found, credential_key
 from vault_core.errors import RowChanged, RowMissing, SecretMissing, Unavailable
 from vault_core.identities import Caller
-from vault_core.lease import Lease, LeaseState
+from vault_core.lease import LeaseState
+from vault_core.lease_events import revocation
 from vault_core.lease_rows import LeaseRows, active, active_on, partition
 from vault_core.stores import Delete, Discard, Keys, Put, Row
 from vault_core.tenants import Tenants
@@ -142,16 +143,3 @@ class Endings:
 
     async def _drop(self, intent: Row) -> None:
         await self._rows.table.commit(Discard(intent.partition, intent.key))
-
-
-def revocation(caller: Caller, lease: Lease, now: datetime, **details: str) -> AuditEvent:
-    """Return the event that a lease was revoked; the same one when it is told again."""
-    return Event.LEASE_REVOKED.by(
-        caller,
-        now,
-        id=f"r{lease.reference.token[:23]}",
-        credential_id=lease.credential_id,
-        credential_name=lease.credential_name,
-        lease_id=lease.id,
-        details={"holder": lease.identity.id, **details},
-    )

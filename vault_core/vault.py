@@ -10,9 +10,11 @@ from vault_core.credential_listing import CredentialListing
 from vault_core.credential_rows import CredentialRows
 from vault_core.credentials import Credentials
 from vault_core.endings import Endings
+from vault_core.grants import Grants
 from vault_core.health import HealthCheck
 from vault_core.lease_rows import LeaseRows
 from vault_core.leases import Leases
+from vault_core.new_values import NewValues
 from vault_core.policies import Guard
 from vault_core.repeats import Repeats
 from vault_core.sealing import KeyRing, SealedTable
@@ -39,9 +41,11 @@ class Vault:
         self.health = HealthCheck(stores.due, stores.secrets, clock)
         guard, repeats = Guard(self.audit), Repeats(sealed)
         endings = Endings(rows, lease_rows, values, self.audit, self.tenants)
-        self.credentials = Credentials(rows, values, keys, self.audit, guard, self.tenants, repeats, endings)
+        new_values = NewValues(sealed, values, keys, self.audit, endings)
+        self.credentials = Credentials(rows, new_values, self.audit, guard, self.tenants, repeats, endings)
         self.listing = CredentialListing(rows, self.tenants)
-        self.leases = Leases(rows, lease_rows, values, self.audit, guard, self.tenants, repeats)
+        self.grants = Grants(rows, lease_rows, values, self.audit, guard, self.tenants, repeats)
+        self.leases = Leases(rows, lease_rows, self.audit, guard, self.tenants, repeats)
         self._clock = clock
         self._expiry = LeaseExpiry(rows, lease_rows, self.audit, endings)
         self._notices = Notices(names, rows, self.audit, self.tenants)

@@ -18,8 +18,8 @@ from tests.stores.tokens import key_vault_token, storage_token
 from tests.vaults import Clock, agent, person
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential
+from vault_core.grants import Granted
 from vault_core.identities import Caller, Role
-from vault_core.leases import Granted
 from vault_core.repeats import Once
 from vault_core.stores import Stores
 from vault_core.stores.key_vault import open_key_vaults
@@ -61,7 +61,7 @@ class Site:
     async def lease(self, name: str, number: int, ttl: timedelta | None = None, once: Once | None = None) -> Granted:
         """Lease as the agent of this number, through the worker whose turn it is."""
         worker = self.workers[number % 3]
-        return await worker.leases.grant(self.agent(number if once is None else 0), name, ttl, once, self.clock())
+        return await worker.grants.grant(self.agent(number if once is None else 0), name, ttl, once, self.clock())
 
     async def rotate(self, name: str, value: str, worker: int = 0, once: Once | None = None) -> Credential:
         wanted = RotateCredential.model_validate({"value": value})

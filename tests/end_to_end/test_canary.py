@@ -162,7 +162,7 @@ async def test_the_lowest_level_of_logging_shows_no_value(site: Site, caplog: py
     wanted = CreateCredential.model_validate(body)
     vault, now = site.workers[0], site.clock()
     await vault.credentials.create(site.alice, wanted, None, now)
-    await site.workers[1].leases.grant(site.alice, "watched", None, None, now)
+    await site.workers[1].grants.grant(site.alice, "watched", None, None, now)
     await site.rotate("watched", f"{mark} anew")
     await vault.credentials.revoke(site.alice, "watched", None, None, now)
     await site.tend()
@@ -178,7 +178,7 @@ async def everything_that_holds_a_value() -> list[object]:
     create = CreateCredential.model_validate(body)
     rotate = RotateCredential.model_validate({"fields": {"value": FIRST}})
     shown = await world.vault.credentials.create(ALICE, create, None, NOON)
-    granted = await world.vault.leases.grant(ALICE, "db-password", None, None, NOON)
+    granted = await world.vault.grants.grant(ALICE, "db-password", None, None, NOON)
     anonymous: dict[str, Any] = {"path": {"credential": FIRST}, "query": None, "body": create, "if_match": None}
     anonymous |= {"idempotency_key": None, "body_bytes": content, "request_id": "r-1", "now": NOON}
     call = Call(caller=ALICE, **anonymous)

@@ -24,8 +24,8 @@ from vault_core.errors import (
     NotFound,
     VaultError,
 )
+from vault_core.grants import Granted
 from vault_core.lease import LeaseState
-from vault_core.leases import Granted
 from vault_core.repeats import Once
 
 pytestmark = pytest.mark.slow

@@ -78,7 +78,7 @@ async def create_lease(vault: Vault, call: Call[CreateLease]) -> Answer:
     """Lease a credential: the answer holds its value."""
     wanted = call.body
     caller = replace(call.caller, identity=call.caller.identity.with_purpose(wanted.purpose))
-    granted = await vault.leases.grant(caller, wanted.credential, wanted.ttl, once(call, "lease"), call.now)
+    granted = await vault.grants.grant(caller, wanted.credential, wanted.ttl, once(call, "lease"), call.now)
     view = GrantedLease(**_copied(granted.lease), state=LeaseState.ACTIVE, value=granted.value, fields_=granted.fields)
     return Answer(201, view, {"Location": f"/api/v1/leases/{granted.lease.id}"})
 

@@ -70,6 +70,10 @@ _CONFLICTS: Mapping[type[Change], Mapping[int | None, type[StoreConflict]]] = {
     Discard: {404: RowChanged},
 }
 
+# The SDK repeats no POST whose connection broke, as an idle one does when the service has closed it. These may be
+# repeated: their mark tells when the first try was applied.
+_REPEATED: Mapping[str, Any] = {"retry_on_methods": frozenset({"POST"})}
+
 _Entity = dict[str, Any]
 _Operation = tuple[str, _Entity, dict[str, Any]]
 
@@ -143,7 +147,7 @@ class AzureTable:
     async def _apply_alone(self, name: str, entity: _Entity, options: Mapping[str, Any]) -> Mapping[str, Any]:
         match name:
             case "create":
-                return await self._client.create_entity(entity, **options)
+                return await self._client.create_entity(entity, **options, **_REPEATED)
             case "update":
                 return await self._client.update_entity(entity, **options)
             case "upsert":
@@ -155,8 +159,7 @@ class AzureTable:
     async def _apply_together(self, operations: Sequence[_Operation], *, repeat: bool) -> Sequence[Mapping[str, Any]]:
         # A commit that only removes leaves no mark to know it by, so it is not tried twice. Even a single
         # `Delete` comes this way, because the SDK's own method takes a missing row for success.
-        once = {} if repeat else {"retry_total": 0}
-        return await self._client.submit_transaction(operations, **once)
+        return await self._client.submit_transaction(operations, **(_REPEATED if repeat else {"retry_total": 0}))
 
     async def _etags_applied_before(self, write: str, rows: Sequence[Row], conflict: StoreConflict) -> list[str]:
         """Return the etags if an earlier try applied this very commit; else raise the conflict."""

@@ -9,13 +9,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from vault_core.audit import AuditEvent, AuditLog, Event
+from vault_core.audit import AuditLog
 from vault_core.credential import State
 from vault_core.credential_rows import CredentialRows
 from vault_core.endings import Endings
 from vault_core.errors import RowChanged, RowMissing
 from vault_core.identities import Caller
-from vault_core.lease import Lease, LeaseReference, LeaseState
+from vault_core.lease import LeaseReference, LeaseState
+from vault_core.lease_events import expiry
 from vault_core.lease_rows import (
     DUE_FORGET,
     DUE_LEASE,
@@ -105,7 +106,7 @@ class LeaseExpiry:
 
     async def _expire(self, caller: Caller, held: Sequence[Held], now: datetime) -> None:
         if held:
-            await self._audit.write(*(_expiry(caller, one.lease) for one in held))
+            await self._audit.write(*(expiry(caller, one.lease) for one in held))
             await self._leases.end(caller.tenant, held, LeaseState.EXPIRED, now)
 
     async def _read(self, tenant: str, lease_ids: Sequence[str]) -> list[Held]:
@@ -155,16 +156,3 @@ def _is_whole(row: Row) -> bool:
 
 def _owner(row: Row) -> tuple[str, str]:
     return row.document["tenant"], row.document["credential"]
-
-
-def _expiry(caller: Caller, lease: Lease) -> AuditEvent:
-    # The same id and time however often it is told, so that telling it twice tells it once.
-    return Event.LEASE_EXPIRED.by(
-        caller,
-        lease.expires_at,
-        id=f"x{lease.reference.token[:23]}",
-        credential_id=lease.credential_id,
-        credential_name=lease.credential_name,
-        lease_id=lease.id,
-        details={"holder": lease.identity.id},
-    )

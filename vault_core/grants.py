@@ -1,0 +1,250 @@
+"""Granting leases: the only way to a value.
+
+A lease is granted from a remembered credential and verified afterwards, so that no hot row is needed:
+
+    1. the audit event, the due row and the lease row are written at once; with `maxLeases`, a place is taken first
+    2. the credential is read again. Unchanged: the value is handed over. Changed: the lease is withdrawn and the
+       request is decided afresh
+
+A revocation replaces the credential before it looks for leases. So either step 2 sees the revocation, or the
+revocation sees the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import SecretStr
+
+from vault_core import lease as rules_of
+from vault_core.audit import AuditLog
+from vault_core.concurrency import together
+from vault_core.credential import Credential, refusal_to_lease
+from vault_core.credential_rows import CredentialRows, Found
+from vault_core.credentials import subject
+from vault_core.errors import (
+    LeaseEnded,
+    LeaseLimitReached,
+    RowChanged,
+    RowExists,
+    RowMissing,
+    StoreConflict,
+    Unavailable,
+)
+from vault_core.identities import Caller
+from vault_core.lease import Lease, LeaseState, Terms, free_places, granted
+from vault_core.lease_events import creation, revocation, value_read
+from vault_core.lease_rows import LeaseRows, Place, active_without_place, lease_key, partition
+from vault_core.policies import OVERLAP, Action, Decision, Guard, decide
+from vault_core.repeats import Once, Repeats
+from vault_core.tenants import TenantRules, Tenants
+from vault_core.values import Values
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A lease with the value, in the one answer that hands it over."""
+
+    lease: Lease
+    value: SecretStr
+    fields: dict[str, SecretStr]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller asks of a lease."""
+
+    caller: Caller
+    ttl: timedelta | None
+    token: str
+    now: datetime
+
+
+class Grants:
+    """Gives callers leases, and with them values."""
+
+    def __init__(
+        self,
+        credentials: CredentialRows,
+        rows: LeaseRows,
+        values: Values,
+        audit: AuditLog,
+        guard: Guard,
+        tenants: Tenants,
+        repeats: Repeats,
+    ) -> None:
+        self._credentials = credentials
+        self._rows = rows
+        self._values = values
+        self._audit = audit
+        self._guard = guard
+        self._tenants = tenants
+        self._repeats = repeats
+
+    async def grant(
+        self, caller: Caller, reference: str, ttl: timedelta | None, once: Once | None, now: datetime
+    ) -> Granted:
+        """Lease the credential with this id or name to the caller, for `ttl` at most.
+
+        Raises `LeaseLimitReached`, `CredentialRevoked`, `CredentialExpired`, `CredentialNotUsable`,
+        `IdempotencyKeyReused`, and `LeaseEnded` when a repeated request's lease is over.
+        """
+        reservation = await self._repeats.reserve(caller, once, {"token": rules_of.new_token()}, now)
+        wanted = Wanted(caller, ttl, reservation.plan["token"], now)
+        rules = await self._tenants.rules(caller.tenant)
+        remembered = self._credentials.remembered(caller.tenant, reference)
+        repeated = reservation.repeated
+        if remembered and not repeated and _may_lease(caller, remembered.credential, rules, now):
+            with suppress(_ChangedMeanwhile, LeaseLimitReached):  # the limit may be another one by now
+                return await self._try(wanted, remembered, rules, repeated=False)
+            repeated = once is not None  # a twin of this request may have been faster
+        for _ in range(_ATTEMPTS):
+            found = await self._admit(caller, reference, rules, now)
+            with suppress(_ChangedMeanwhile):
+                return await self._try(wanted, found, rules, repeated=repeated)
+            repeated = once is not None
+        raise Unavailable("The credential keeps changing; try again in a moment.")
+
+    async def _admit(self, caller: Caller, reference: str, rules: TenantRules, now: datetime) -> Found:
+        try:
+            found = await self._credentials.find(caller.tenant, reference)
+        except RowMissing:
+            await self._guard.refuse_absent(caller, Action.LEASE, now)
+        await self._guard.admit(caller, Action.LEASE, subject(found.credential, rules), now)
+        if refusal := refusal_to_lease(found.credential, now):
+            raise refusal
+        return found
+
+    async def _try(self, wanted: Wanted, found: Found, rules: TenantRules, *, repeated: bool) -> Granted:
+        """Grant a lease on what was found; `_ChangedMeanwhile` when that turns out to be stale."""
+        if repeated and (earlier := await self._earlier(wanted, found)):
+            return await self._answer_again(wanted, earlier, found)
+        limit = rules.policy_of(found.credential.policy).max_leases
+        terms = rules_of.terms(found.credential, rules, wanted.ttl, wanted.now)
+        if limit is None:
+            lease = _make(wanted, found, terms, None)
+            return await self._write_then_verify(wanted, lease, found)
+        lease = await self._take_a_place(wanted, found, terms, rules, limit)
+        return await self._verify_while_writing(wanted, lease, found)
+
+    async def _write_then_verify(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        try:
+            await together(
+                self._rows.take(lease, found.tenant, None),
+                self._rows.write_due(found.tenant, lease),
+                self._audit.write(creation(wanted.caller, lease)),
+            )
+            return await self._hand_over(lease, found)
+        except RowExists:  # the same request, sent twice at once
+            raise _ChangedMeanwhile from None
+        except Exception:
+            await self._withdraw(wanted, lease)
+            raise
+
+    async def _verify_while_writing(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        """With a place, the lease row is there already: what remains to be written goes out with the verification."""
+        try:
+            _, _, answer = await together(
+                self._rows.write_due(found.tenant, lease),
+                self._audit.write(creation(wanted.caller, lease)),
+                self._hand_over(lease, found),
+            )
+        except Exception:
+            await self._withdraw(wanted, lease)
+            raise
+        return answer
+
+    async def _hand_over(self, lease: Lease, found: Found) -> Granted:
+        """Return the value if the credential is still what the lease was decided on."""
+        secret = found.credential.newest.secret or ""
+        again, fields = await asyncio.gather(
+            self._credentials.read(found.tenant, lease.credential_id),
+            self._values.read(secret, found.tenant, lease.credential_id),
+            return_exceptions=True,
+        )
+        if isinstance(again, RowMissing) or (isinstance(again, Found) and again.row.etag != found.row.etag):
+            raise _ChangedMeanwhile
+        if isinstance(again, BaseException):
+            raise again
+        if isinstance(fields, StoreConflict):
+            raise Unavailable("The value cannot be read from the secret store; tell the vault's operators.") from fields
+        if isinstance(fields, BaseException):
+            raise fields
+        return Granted(lease, found.credential.kind.render(fields), fields)
+
+    async def _take_a_place(self, wanted: Wanted, found: Found, terms: Terms, rules: TenantRules, limit: int) -> Lease:
+        for _ in range(_ATTEMPTS):
+            places, uncounted = await self._places(found, rules, wanted.now)
+            known = {place.slot.number: place for place in places}
+            for number in free_places([place.slot for place in places], uncounted, limit, wanted.now):
+                lease = _make(wanted, found, terms, number)
+                try:
+                    await self._rows.take(lease, found.tenant, known.get(number))
+                except (RowExists, RowChanged) as conflict:
+                    if conflict.key == lease_key(wanted.token):
+                        raise _ChangedMeanwhile from None
+                    continue
+                except Unavailable:  # perhaps it was taken
+                    await self._withdraw(wanted, lease)
+                    raise
+                return lease
+        raise Unavailable("Many ask for this credential at once; try again in a moment.")
+
+    async def _places(self, found: Found, rules: TenantRules, now: datetime) -> tuple[list[Place], list[datetime]]:
+        until = [one for one in (found.credential.uncounted_until, rules.uncounted_until) if one]
+        if not any(one + OVERLAP > now for one in until):
+            return await self._rows.places(found.tenant, found.credential.id), []
+        places, held = await together(
+            self._rows.places(found.tenant, found.credential.id),
+            self._rows.select(found.tenant, found.credential.id, active_without_place(now - OVERLAP)),
+        )
+        return places, [one.lease.expires_at for one in held]
+
+    async def _withdraw(self, wanted: Wanted, lease: Lease) -> None:
+        """Take back a lease that nobody received. What fails here is harmless: the lease ends by itself."""
+        with suppress(Unavailable):
+            await self._rows.withdraw(lease, wanted.caller.tenant)
+            await self._audit.write(revocation(wanted.caller, lease, wanted.now, reason="withdrawn"))
+
+    async def _earlier(self, wanted: Wanted, found: Found) -> Lease | None:
+        """Return the lease that an earlier request with the same idempotency key was given."""
+        try:
+            row = await self._rows.leases.read(partition(found.tenant, found.credential.id), lease_key(wanted.token))
+        except RowMissing:
+            return None
+        return Lease.from_document(row.document)
+
+    async def _answer_again(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        version = found.credential.version(lease.version)
+        if rules_of.state(lease, found.credential, wanted.now) is not LeaseState.ACTIVE or not version:
+            raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
+        told = value_read(wanted.caller, lease, wanted.now)
+        if lease.renewed_at:
+            await self._audit.write(told)
+        else:  # the first try may have been cut short before it wrote these
+            await together(
+                self._rows.write_due(found.tenant, lease), self._audit.write(creation(wanted.caller, lease), told)
+            )
+        try:
+            fields = await self._values.read(version.secret or "", found.tenant, lease.credential_id)
+        except StoreConflict as fault:
+            raise Unavailable("The value cannot be read from the secret store; tell its operators.") from fault
+        return Granted(lease, found.credential.kind.render(fields), fields)
+
+
+class _ChangedMeanwhile(Exception):
+    """The credential is not what the lease was decided on: decide afresh."""
+
+
+def _may_lease(caller: Caller, credential: Credential, rules: TenantRules, now: datetime) -> bool:
+    allowed = decide(caller, Action.LEASE, subject(credential, rules)) is Decision.ALLOWED
+    return allowed and refusal_to_lease(credential, now) is None
+
+
+def _make(wanted: Wanted, found: Found, terms: Terms, slot: int | None) -> Lease:
+    return granted(found.credential, terms, slot, wanted.token, wanted.caller.identity, wanted.ttl, wanted.now)
