@@ -73,6 +73,9 @@ class Contents:
     def subjects(self, task: Task) -> set[str]:
         return {row.document["subject"] for row in self.intents(task)}
 
+    def requests_to_forget(self) -> set[str]:
+        return {row.document["subject"] for row in self.kept_under("forget:")}
+
     def told(self, *events: str, **about: object) -> int:
         """How often one of the events was told and not taken back; `about` are fields of it or of its details."""
         return sum(

@@ -99,7 +99,7 @@ def _plans(contents: Contents) -> Iterator[str]:
                 yield f"nothing will retire {_named(credential, version)}"
             if version.secret and version.state is State.REVOKED and credential.id not in ending:
                 yield f"nothing will purge {_named(credential, version)}"
-    for request in {row.key for row in contents.kept_under("request:")} - contents.subjects(Task.FORGET_REQUEST):
+    for request in {row.key for row in contents.kept_under("request:")} - contents.requests_to_forget():
         yield f"nothing will forget {request}"
 
 
@@ -176,9 +176,8 @@ def _untold(contents: Contents, credential: Credential) -> Iterator[str]:
 
 
 def _leftover_secrets(contents: Contents) -> Iterator[str]:
-    # Keys of a tenant that was not seen again are not in use yet, nor left over: the next request decides.
-    undecided = () if contents.keys.get("current") else contents.keys.get("candidates", ())
-    for name in contents.secrets.keys() - _pointed_to(contents) - set(undecided):
+    # Keys that lost a race protect nothing and stay named: no timer believes an unsealed row about what to delete.
+    for name in contents.secrets.keys() - _pointed_to(contents) - set(contents.keys.get("candidates", ())):
         yield f"the value {name} is left over"
     leased = {(lease.credential_id, lease.version) for lease in contents.leases if contents.is_active(lease)}
     for credential in contents.live:
@@ -202,8 +201,6 @@ def _stuck_entries(contents: Contents) -> Iterator[str]:
     for task in (Task.DISCARD_VALUE, Task.REVOKE, Task.DELETE, Task.RESCHEDULE):
         yield from (f"left on the agenda: {row.key}" for row in contents.intents(task))
     yield from (f"deleted in part: {one.name}" for one in contents.credentials.values() if one.deleted_at)
-    if contents.keys.get("current") and contents.keys.get("candidates"):
-        yield "keys that were never used are left over"
 
 
 def _leftover_leases(contents: Contents) -> Iterator[str]:

@@ -186,7 +186,7 @@ class TestAWholeVault:
     async def test_no_row_can_be_read_in_clear_except_the_names_of_the_keys(self, world: World) -> None:
         rows = await raw_rows(world.stores.vault, *TENANTS)
         kinds = {row.key.partition(":")[0] for row in rows}
-        assert kinds == {"credential", "name", "intent", "rotation", "request", "settings", KEYS_ROW}
+        assert kinds == {"credential", "name", "intent", "rotation", "request", "forget", "settings", KEYS_ROW}
         for row in rows:
             wanted = {"keys", "current", "candidates"} if row.key == KEYS_ROW else {"key", "sealed"}
             assert set(row.document) == wanted

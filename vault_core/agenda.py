@@ -6,6 +6,7 @@ Its key begins with the instant it is due, so a timer reads what is due and noth
     intent     something half-done that must be finished or undone: see `Task`
     rotation   a credential with a notice to give: rotation due, expiring, expired
     check      a credential whose value's own end comes
+    forget     an idempotency key past its time; apart, so that many of them hold up nothing else
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Queue(StrEnum):
     INTENT = "intent"
     ROTATION = "rotation"
     CHECK = "check"
+    FORGET = "forget"
 
 
 class Task(StrEnum):
@@ -35,7 +37,6 @@ class Task(StrEnum):
     REVOKE = "revoke"  # a revoked credential: end its leases, disable its values
     PURGE = "purge"  # a revoked credential past its retention: destroy its values
     DELETE = "delete"  # a deleted credential: end its leases, destroy its values, remove its row
-    FORGET_REQUEST = "forget-request"  # an idempotency key past its time
     RESCHEDULE = "reschedule"  # the tenant's notice period or defaults changed: look at its credentials anew
 
 
@@ -73,9 +74,9 @@ def claimed(row: Row) -> Replace:
     return Replace(row.with_document({**row.document, "attempts": int(row.document.get("attempts", 0)) + 1}))
 
 
-def look(tenant: str, queue: Queue, due_at: datetime, credential_id: str) -> Row:
-    """Return an entry that asks to look at the credential from `due_at` on."""
-    return Row(tenant, key(queue, due_at, credential_id), {"subject": credential_id})
+def look(tenant: str, queue: Queue, due_at: datetime, subject: str) -> Row:
+    """Return an entry that asks to look at the subject from `due_at` on; the queue says what for."""
+    return Row(tenant, key(queue, due_at, subject), {"subject": subject})
 
 
 async def due(table: Table, tenant: str, queue: Queue, now: datetime, limit: int) -> list[Entry]:

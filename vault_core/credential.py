@@ -21,11 +21,13 @@ from vault_core.errors import (
     CredentialRevoked,
     StaleVersion,
     VaultError,
+    VersionLimitReached,
 )
 from vault_core.identities import Identity
 from vault_core.policies import LeasePolicy
 from vault_core.records import Record
 
+MAX_KEPT_VERSIONS = 100  # each is named in the record, which must never outgrow its row
 KEPT_GONE_VERSIONS = 50  # older ones leave the record; the audit keeps their story
 
 
@@ -135,9 +137,9 @@ class Credential(Record):
         """The version of that number, or None when it left the record long ago."""
         return next((version for version in self.versions if version.number == number), None)
 
-    def tag(self, status: Status) -> str:
-        """The `ETag` of the credential as shown with this status."""
-        return f"{self.id[-12:]}.{self.revision}.{status.value}"
+    def tag(self, shown_with: str) -> str:
+        """The `ETag` of the credential as it is shown with what is not its own: status, verdict, tenant's rules."""
+        return f"{self.id[-12:]}.{self.revision}.{shown_with}"
 
 
 def status(credential: Credential, now: datetime, notice: timedelta) -> Status:
@@ -174,7 +176,7 @@ def refusal_to_lease(credential: Credential, now: datetime) -> VaultError | None
 def check_unchanged(credential: Credential, if_match: str | None) -> None:
     """Return when the caller's `If-Match` names the present revision, or is absent; else `StaleVersion`."""
     # The status in a tag tells readers of a change that time brought; it is no change that a writer could undo.
-    present = credential.tag(Status.ACTIVE).rpartition(".")[0]
+    present = credential.tag("").rpartition(".")[0]
     if if_match is not None and if_match.rpartition(".")[0] != present:
         raise StaleVersion("The credential changed since you read it; read it again and repeat your change.")
 
@@ -198,7 +200,14 @@ def rotated(
     by: Identity,
     now: datetime,
 ) -> Credential:
-    """Return the credential with a new active version; the one before it is `rotated`."""
+    """Return the credential with a new active version; the one before it is `rotated`.
+
+    Raises `VersionLimitReached` when 100 values are kept, because leases on them still run.
+    """
+    if sum(version.secret is not None for version in credential.versions) >= MAX_KEPT_VERSIONS:
+        raise VersionLimitReached(
+            f"Leases still run on {MAX_KEPT_VERSIONS} replaced values; let some end, or lower maxLeaseTTL, then rotate."
+        )
     old = credential.newest.but(state=State.ROTATED, rotated_at=now)
     new = Version(
         number=old.number + 1,

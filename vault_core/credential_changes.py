@@ -13,6 +13,7 @@ from vault_core.new_values import NewValue
 from vault_core.policies import LeasePolicy
 from vault_core.tenants import TenantRules, check_ttls, uncounted_until
 
+MAX_RECORD = 100_000  # characters of JSON; a row holds several times that once it is sealed
 _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 
 
@@ -92,6 +93,9 @@ def _check(credential: Credential) -> None:
     if starts and ends and ends <= starts:
         fault = FieldError("validUntil", "must be after validFrom")
         raise InvalidInput("The credential would never be valid; give a later validUntil.", (fault,))
+    if len(credential.model_dump_json()) > MAX_RECORD:
+        fault = FieldError("metadata", "is too large, together with the policy")
+        raise InvalidInput(f"The credential would take over {MAX_RECORD} characters; shorten its metadata.", (fault,))
     if len(credential.metadata) > MAX_METADATA:
         fault = FieldError("metadata", f"may hold {MAX_METADATA} keys")
         raise InvalidInput("The credential would have too much metadata; remove some keys.", (fault,))

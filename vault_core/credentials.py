@@ -153,7 +153,7 @@ class Credentials:
         Raises `ValueRefused`, `StaleVersion`, `CredentialChanged`, `CredentialRevoked`, `IdempotencyKeyReused`.
         """
         found, rules = await self._admit(caller, Action.ROTATE, reference, now)
-        reservation = await self._repeats.reserve(caller, once, {}, now)
+        reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
         if reservation.done:
             return await self._result(caller, found.credential.id)
         check_unchanged(found.credential, if_match)
@@ -184,7 +184,8 @@ class Credentials:
             raise  # perhaps it was applied: the intent tells the reconciler
         except VaultError as refusal:
             await self._new_values.give_up(intent, event, refusal.code)
-            if (await self._repeats.reserve(caller, once, {}, now)).done:  # the same request, sent twice at once
+            twin = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
+            if twin.done:  # the same request, sent twice at once
                 return await self._result(caller, found.credential.id)
             raise
         if kept.credential.newest.secret != new.secret:
@@ -196,27 +197,23 @@ class Credentials:
     ) -> Shown:
         """Revoke the credential for good: once this returns, no lease on it is active. Repeatable."""
         found, rules = await self._admit(caller, Action.REVOKE, reference, now)
-        await self._repeats.reserve(caller, once, {}, now)
+        await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
         credential_id = found.credential.id
         intent = agenda.intent(caller.tenant, agenda.Task.REVOKE, now + FINISH_AFTER, credential_id)
         if found.credential.newest.state is not State.REVOKED:
             event = _event(Event.CREDENTIAL_REVOKED, caller, found.credential, now, reason=reason)
-            await self._audit.write(event)
-            found = await self._replace(
-                found,
-                rules,
-                lambda credential: revoked(credential, caller.identity, now, reason),
-                Put(intent),
+            await self._change(
+                found, rules, lambda credential: revoked(credential, caller.identity, now, reason), [event], Put(intent)
             )
         await self._endings.finish_revocation(caller, credential_id, intent, now)
-        return Shown(found.credential, rules)
+        return await self._result(caller, credential_id)
 
     async def suspend(
         self, caller: Caller, reference: str, reason: str | None, once: Once | None, now: datetime
     ) -> Shown:
         """Stop new leases and renewals until the credential is resumed; leases that run go on. Repeatable."""
         found, rules = await self._admit(caller, Action.SUSPEND, reference, now)
-        reservation = await self._repeats.reserve(caller, once, {}, now)
+        reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
         if reservation.done:
             return await self._result(caller, found.credential.id)
         check_not_revoked(found.credential)
@@ -237,7 +234,7 @@ class Credentials:
     ) -> Shown:
         """Let a suspended credential be leased again. Repeatable."""
         found, rules = await self._admit(caller, Action.RESUME, reference, now)
-        reservation = await self._repeats.reserve(caller, once, {}, now)
+        reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
         if reservation.done:
             return await self._result(caller, found.credential.id)
         check_not_revoked(found.credential)

@@ -10,6 +10,7 @@ from pydantic import StringConstraints
 
 from vault_core.errors import FieldError, InvalidInput
 
+_LONGEST_KEY = 1024  # bytes of UTF-16, as the table service counts
 Cursor = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
@@ -26,7 +27,11 @@ def decoded(cursor: str | None) -> tuple[str, str] | None:
         first, second = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
     except (ValueError, TypeError, RecursionError):
         first = second = None
-    if not (isinstance(first, str) and isinstance(second, str) and (first + second).isprintable()):
+    if not (_is_key(first) and _is_key(second)):
         fault = FieldError("cursor", "is not one of this listing; leave it out to begin anew")
         raise InvalidInput("Send the cursor as it was received.", (fault,))
     return first, second
+
+
+def _is_key(part: object) -> bool:
+    return isinstance(part, str) and part.isprintable() and len(part.encode("utf-16-le")) <= _LONGEST_KEY

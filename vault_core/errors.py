@@ -14,6 +14,7 @@
         CredentialInLocker
         CredentialChanged               someone else changed it at the same time
         LeaseEnded
+        VersionLimitReached             too many replaced values are still leased
         VersionRotated                  renewing a lease on a replaced version
         IdempotencyKeyReused
       StaleVersion                 412  the subject changed since the caller read it
@@ -157,6 +158,13 @@ class LeaseEnded(Conflict):
 
     code = "lease-ended"
     title = "The lease has ended"
+
+
+class VersionLimitReached(Conflict):
+    """So many replaced values are still leased that the vault keeps no more."""
+
+    code = "version-limit-reached"
+    title = "Too many replaced values are still leased"
 
 
 class VersionRotated(Conflict):

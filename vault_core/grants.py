@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
@@ -37,7 +37,7 @@ from vault_core.errors import (
 from vault_core.identities import Caller
 from vault_core.lease import Lease, LeaseState, Terms, free_places, granted
 from vault_core.lease_events import creation, revocation, value_read
-from vault_core.lease_rows import LeaseRows, Place, active_without_place, lease_key, partition
+from vault_core.lease_rows import Held, LeaseRows, Place, active_without_place, lease_key, partition
 from vault_core.policies import OVERLAP, Action, Decision, Guard, decide
 from vault_core.repeats import Once, Repeats
 from vault_core.tenants import TenantRules, Tenants
@@ -57,12 +57,17 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a caller asks of a lease."""
+    """What a caller asks of a lease. With an idempotency key (`keyed`), each try has the same token."""
 
     caller: Caller
     ttl: timedelta | None
     token: str
+    keyed: bool
     now: datetime
+
+    def tried_anew(self) -> Wanted:
+        """Return what is asked in another try: the audit knows each try by an id of its own."""
+        return self if self.keyed else replace(self, token=rules_of.new_token())
 
 
 class Grants:
@@ -95,19 +100,19 @@ class Grants:
         `IdempotencyKeyReused`, and `LeaseEnded` when a repeated request's lease is over.
         """
         reservation = await self._repeats.reserve(caller, once, {"token": rules_of.new_token()}, now)
-        wanted = Wanted(caller, ttl, reservation.plan["token"], now)
+        wanted = Wanted(caller, ttl, reservation.plan["token"], once is not None, now)
         rules = await self._tenants.rules(caller.tenant)
         remembered = self._credentials.remembered(caller.tenant, reference)
         repeated = reservation.repeated
         if remembered and not repeated and _may_lease(caller, remembered.credential, rules, now):
             with suppress(_ChangedMeanwhile, LeaseLimitReached):  # the limit may be another one by now
                 return await self._try(wanted, remembered, rules, repeated=False)
-            repeated = once is not None  # a twin of this request may have been faster
+            wanted, repeated = wanted.tried_anew(), wanted.keyed  # a twin of this request may have been faster
         for _ in range(_ATTEMPTS):
             found = await self._admit(caller, reference, rules, now)
             with suppress(_ChangedMeanwhile):
                 return await self._try(wanted, found, rules, repeated=repeated)
-            repeated = once is not None
+            wanted, repeated = wanted.tried_anew(), wanted.keyed
         raise Unavailable("The credential keeps changing; try again in a moment.")
 
     async def _admit(self, caller: Caller, reference: str, rules: TenantRules, now: datetime) -> Found:
@@ -123,7 +128,7 @@ class Grants:
     async def _try(self, wanted: Wanted, found: Found, rules: TenantRules, *, repeated: bool) -> Granted:
         """Grant a lease on what was found; `_ChangedMeanwhile` when that turns out to be stale."""
         if repeated and (earlier := await self._earlier(wanted, found)):
-            return await self._answer_again(wanted, earlier, found)
+            return await self._answer_again(wanted, earlier, found, rules)
         limit = rules.policy_of(found.credential.policy).max_leases
         terms = rules_of.terms(found.credential, rules, wanted.ttl, wanted.now)
         if limit is None:
@@ -142,8 +147,8 @@ class Grants:
             return await self._hand_over(lease, found)
         except RowExists:  # the same request, sent twice at once
             raise _ChangedMeanwhile from None
-        except Exception:
-            await self._withdraw(wanted, lease)
+        except Exception as failure:
+            await self._withdraw(wanted, lease, failure)
             raise
 
     async def _verify_while_writing(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
@@ -154,8 +159,8 @@ class Grants:
                 self._audit.write(creation(wanted.caller, lease)),
                 self._hand_over(lease, found),
             )
-        except Exception:
-            await self._withdraw(wanted, lease)
+        except Exception as failure:
+            await self._withdraw(wanted, lease, failure)
             raise
         return answer
 
@@ -189,8 +194,8 @@ class Grants:
                     if conflict.key == lease_key(wanted.token):
                         raise _ChangedMeanwhile from None
                     continue
-                except Unavailable:  # perhaps it was taken
-                    await self._withdraw(wanted, lease)
+                except Unavailable as failure:  # perhaps it was taken
+                    await self._withdraw(wanted, lease, failure)
                     raise
                 return lease
         raise Unavailable("Many ask for this credential at once; try again in a moment.")
@@ -205,24 +210,35 @@ class Grants:
         )
         return places, [one.lease.expires_at for one in held]
 
-    async def _withdraw(self, wanted: Wanted, lease: Lease) -> None:
+    async def _withdraw(self, wanted: Wanted, lease: Lease, failure: Exception) -> None:
         """Take back a lease that nobody received. What fails here is harmless: the lease ends by itself."""
-        with suppress(Unavailable):
+        with suppress(Unavailable, RowChanged):
             await self._rows.withdraw(lease, wanted.caller.tenant)
+            if wanted.keyed and isinstance(failure, _ChangedMeanwhile):
+                return  # the next try has the same id, and will be told of
             await self._audit.write(revocation(wanted.caller, lease, wanted.now, reason="withdrawn"))
 
-    async def _earlier(self, wanted: Wanted, found: Found) -> Lease | None:
+    async def _earlier(self, wanted: Wanted, found: Found) -> Held | None:
         """Return the lease that an earlier request with the same idempotency key was given."""
         try:
             row = await self._rows.leases.read(partition(found.tenant, found.credential.id), lease_key(wanted.token))
         except RowMissing:
             return None
-        return Lease.from_document(row.document)
+        return Held(Lease.from_document(row.document), row)
 
-    async def _answer_again(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
-        version = found.credential.version(lease.version)
-        if rules_of.state(lease, found.credential, wanted.now) is not LeaseState.ACTIVE or not version:
+    async def _answer_again(self, wanted: Wanted, earlier: Held, found: Found, rules: TenantRules) -> Granted:
+        """Hand over the value of a lease that an earlier try was given, or was about to be given."""
+        lease, version = earlier.lease, found.credential.version(earlier.lease.version)
+        active = rules_of.state(lease, found.credential, wanted.now) is LeaseState.ACTIVE
+        if not active or version is None or version.secret is None:
             raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
+        if rules_of.never_verified(lease, found.credential, rules):
+            await self._withdraw(wanted, lease, _ChangedMeanwhile())
+            raise _ChangedMeanwhile
+        try:  # from here on the earlier try can no longer take the lease back
+            await self._rows.replace(earlier, lease.but(repeated_at=wanted.now), None)
+        except RowChanged:
+            raise _ChangedMeanwhile from None
         told = value_read(wanted.caller, lease, wanted.now)
         if lease.renewed_at:
             await self._audit.write(told)
@@ -231,7 +247,7 @@ class Grants:
                 self._rows.write_due(found.tenant, lease), self._audit.write(creation(wanted.caller, lease), told)
             )
         try:
-            fields = await self._values.read(version.secret or "", found.tenant, lease.credential_id)
+            fields = await self._values.read(version.secret, found.tenant, lease.credential_id)
         except StoreConflict as fault:
             raise Unavailable("The value cannot be read from the secret store; tell its operators.") from fault
         return Granted(lease, found.credential.kind.render(fields), fields)

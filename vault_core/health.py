@@ -46,14 +46,16 @@ class HealthCheck:
         self._due = due
         self._secrets = secrets
         self._clock = clock
+        self._asking = asyncio.Lock()
         self._last: tuple[datetime, Health] | None = None
 
     async def read(self) -> Health:
         """Return the health of the vault, at most five seconds old."""
-        if self._last is None or self._clock() - self._last[0] > _ANSWER_HOLDS:
-            beats, key_vault = await asyncio.gather(self._beats(), self._key_vault_answers())
-            self._last = (self._clock(), Health(beats is not None, key_vault, beats or ()))
-        return self._last[1]
+        async with self._asking:
+            if self._last is None or self._clock() - self._last[0] > _ANSWER_HOLDS:
+                beats, key_vault = await asyncio.gather(self._beats(), self._key_vault_answers())
+                self._last = (self._clock(), Health(beats is not None, key_vault, beats or ()))
+            return self._last[1]
 
     async def beat(self, timer: str, report: Report) -> None:
         """Note that a run of the timer has ended, and how many runs in a row had failures."""

@@ -44,7 +44,7 @@ class Cap(StrEnum):
 
 
 class Lease(Record):
-    """The right of one identity to one version's value for a time. `slot` is its place among `maxLeases`."""
+    """The right of one identity to one version's value for a time. `repeated_at`: a repeat got the value too."""
 
     id: str
     credential_id: str
@@ -59,6 +59,7 @@ class Lease(Record):
     max_expires_at: datetime
     refresh_at: datetime
     renewed_at: datetime | None = None
+    repeated_at: datetime | None = None
     ended: LeaseState | None = None
     ended_at: datetime | None = None
 
@@ -187,6 +188,16 @@ def state(lease: Lease, credential: Credential | None, now: datetime) -> LeaseSt
     if credential is None or credential.deleted_at or version is None or version.state is State.REVOKED:
         return LeaseState.REVOKED
     return LeaseState.EXPIRED if now >= lease.expires_at else LeaseState.ACTIVE
+
+
+def never_verified(lease: Lease, credential: Credential, rules: TenantRules) -> bool:
+    """Return whether the lease was decided on a credential as it was no more, and cut short before that showed."""
+    version = credential.version(lease.version)
+    if version and version.rotated_at and lease.issued_at > version.rotated_at:
+        return True
+    if lease.renewed_at or lease.issued_at <= credential.updated_at:
+        return False
+    return lease.expires_at > terms(credential, rules, lease.requested_ttl, lease.issued_at).expires_at
 
 
 def ended(lease: Lease, how: LeaseState, at: datetime) -> Lease:

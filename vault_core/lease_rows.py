@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
 
+from vault_core.concurrency import together
 from vault_core.errors import RowChanged, RowMissing
 from vault_core.lease import Lease, LeaseReference, LeaseState, Slot, ended
 from vault_core.stores import (
@@ -111,29 +112,37 @@ class LeaseRows:
         """Note the minute at which the lease ends."""
         await self.due.commit(Put(due_row(tenant, lease)))
 
-    async def replace(self, held: Held, lease: Lease, place: Place | None) -> Held:
+    async def replace(self, held: Held, lease: Lease, place: Place | None) -> tuple[Held, Place | None]:
         """Put the lease in place of what was read, and its place with it; `RowChanged` when either has changed."""
         tenant = held.row.partition.partition("|")[0]
         row = _as_read(lease_row(tenant, lease), held.row)
         slot = slot_row(tenant, lease)
         if place is None or slot is None:
             [row] = await self.leases.commit(Replace(row))
-        elif lease.ended:
+            return Held(lease, row), place
+        if lease.ended:
             [row] = await self.leases.commit(Replace(row), Delete(place.row))
-        else:
-            row, _ = await self.leases.commit(Replace(row), Replace(_as_read(slot, place.row)))
-        return Held(lease, row)
+            return Held(lease, row), None
+        row, slot = await self.leases.commit(Replace(row), Replace(_as_read(slot, place.row)))
+        return Held(lease, row), _place(slot)
 
     async def withdraw(self, lease: Lease, tenant: str) -> None:
-        """Remove a lease that nobody received, and free its place. Absence is success."""
-        where = partition(tenant, lease.credential_id)
-        reference = lease.reference
-        gone = Discard(where, lease_key(reference.token))
-        place = await self.place(tenant, reference)
+        """Remove a lease that nobody received, and free its place; `RowChanged` when a twin has received it.
+
+        Absence is success.
+        """
         try:
-            await self.leases.commit(gone, *([Delete(place.row)] if place else []))
-        except RowChanged:  # another has the place already
-            await self.leases.commit(gone)
+            held, place = await together(self.read(tenant, lease.reference), self.place(tenant, lease.reference))
+        except RowMissing:
+            return
+        if held.lease != lease:
+            raise RowChanged(held.row.key)
+        try:
+            await self.leases.commit(Delete(held.row), *([Delete(place.row)] if place else []))
+        except RowChanged as conflict:
+            if place is None or conflict.key != place.row.key:
+                raise
+            await self.leases.commit(Delete(held.row))  # another has the place already
 
     async def end(self, tenant: str, over: Sequence[Held], how: LeaseState, at: datetime) -> None:
         """Mark these leases as over, a hundred at a time; `RowChanged` when one has changed meanwhile."""

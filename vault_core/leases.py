@@ -109,8 +109,9 @@ class Leases:
         if isinstance(kept, BaseException):
             raise kept
         if isinstance(recorded, BaseException):
+            extended, its_place = kept
             with suppress(Unavailable, RowChanged):
-                await self._rows.replace(kept, held.lease, None)
+                await self._rows.replace(extended, held.lease, its_place)
             raise recorded
 
     async def read(self, caller: Caller, lease_id: str, now: datetime) -> Seen:

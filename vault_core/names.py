@@ -12,6 +12,8 @@ from pydantic import AfterValidator, StringConstraints
 MAX_NAME = 128
 _MAX_FOLDED = 256  # some letters fold to many; a row key holds at most 512
 _MARKS = " ._-"
+# Letters and marks that are not seen (Unicode's default-ignorable ones): two names must not look the same.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -27,7 +29,7 @@ def as_id(reference: str) -> str | None:
 
 def check_name(name: str) -> str:
     """Return the name if it may be given: 1 to 128 letters, digits, spaces, `.`, `_`, `-`; `ValueError` otherwise."""
-    if not all(mark in _MARKS or unicodedata.category(mark)[0] in "LMN" for mark in name):
+    if not all(mark in _MARKS or unicodedata.category(mark)[0] in "LMN" for mark in name) or _UNSEEN.search(name):
         raise ValueError("may hold letters, digits, spaces, '.', '_' and '-' only")
     if not name[0].isalnum() or name.endswith(" "):
         raise ValueError("must start with a letter or digit and not end with a space")

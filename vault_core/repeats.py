@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,10 @@ class Once:
     key: str = field(repr=False)
     operation: str
     body: bytes = field(repr=False)
+
+    def about(self, subject_id: str) -> Once:
+        """Return the same with the subject's id: a name may be another's by the time of the repeat."""
+        return replace(self, operation=f"{self.operation} {subject_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Repeats:
         key = _row_key(caller, once)
         digest = hashlib.sha256(once.operation.encode() + b"\n" + once.body).hexdigest()
         document = {"body": digest, "plan": plan, "done": False}
-        forget = agenda.intent(caller.tenant, agenda.Task.FORGET_REQUEST, now + REMEMBERED_FOR, key)
+        forget = agenda.look(caller.tenant, agenda.Queue.FORGET, now + REMEMBERED_FOR, key)
         try:
             row, _ = await self._table.commit(Insert(Row(caller.tenant, key, document)), Insert(forget))
         except RowExists:

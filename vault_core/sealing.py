@@ -109,7 +109,11 @@ class KeyRing:
         return key
 
     async def _make(self, tenant: str, row: Row | None) -> None:
-        """Name the secret in the row first, then write it, then make it current: a crash leaves no unknown secret."""
+        """Name the secret in the row first, then write it, then make it current: a crash leaves no unknown secret.
+
+        What lost a race or was cut short stays named under `candidates`: a random key that sealed nothing. No timer
+        deletes it, because this row is not sealed, and who can write to it could have any secret deleted.
+        """
         name = self._secrets.new_name(tenant)
         candidates = [*(row.document["candidates"] if row else ()), name]
         announced = Row(tenant, KEYS_ROW, {"candidates": candidates}, etag=row.etag if row else "")
@@ -125,19 +129,6 @@ class KeyRing:
         except RowChanged:
             await self._secrets.delete(name)
             raise
-
-    async def clear_abandoned(self, tenant: str) -> int:
-        """Delete keys that were made but never became current; return how many. Repeatable."""
-        try:
-            row = await self._table.read(tenant, KEYS_ROW)
-        except RowMissing:
-            return 0
-        abandoned = row.document["candidates"] if row.document.get("current") else []
-        for name in abandoned:
-            await self._secrets.delete(name)
-        if abandoned:
-            await self._table.commit(Replace(row.with_document({**row.document, "candidates": []})))
-        return len(abandoned)
 
 
 class SealedTable:

@@ -47,9 +47,9 @@ class Vault:
         self.grants = Grants(rows, lease_rows, values, self.audit, guard, self.tenants, repeats)
         self.leases = Leases(rows, lease_rows, self.audit, guard, self.tenants, repeats)
         self._clock = clock
-        self._expiry = LeaseExpiry(rows, lease_rows, self.audit, endings)
+        self._expiry = LeaseExpiry(names, rows, lease_rows, self.audit, endings)
         self._notices = Notices(names, rows, self.audit, self.tenants)
-        self._reconciler = Reconciler(names, rows, endings, self.tenants, keys)
+        self._reconciler = Reconciler(names, rows, endings, self.tenants)
 
     async def expire_leases(self) -> Report:
         """Mark the leases that are past their end."""

@@ -101,4 +101,5 @@ def _shown(shown: Shown, call: Call[Any, Any]) -> Answer:
 
 
 def _etag(shown: Shown, call: Call[Any, Any]) -> str:
-    return shown.credential.tag(current_status(shown, call.now))
+    status, verdict = current_status(shown, call.now), shown.credential.validation.status
+    return shown.credential.tag(f"{status.value}-{verdict}-{shown.rules.revision}")

@@ -30,6 +30,7 @@ from vault_core.errors import (
     PreconditionRequired,
     StaleVersion,
     ValueRefused,
+    VersionLimitReached,
     VersionRotated,
 )
 from vault_core.identities import Role
@@ -60,7 +61,7 @@ ROUTES = described(
     Route("DELETE", ONE, credentials.delete_credential, VIEWER, {204: None},
           problems=(StaleVersion, CredentialInLocker, CredentialChanged)),
     Route("POST", ONE + "/rotate", credentials.rotate_credential, VIEWER, ONE_SHOWN, body=RotateCredential,
-          problems=(StaleVersion, ValueRefused, *CHANGING)),
+          problems=(StaleVersion, ValueRefused, VersionLimitReached, *CHANGING)),
     Route("POST", ONE + "/revoke", credentials.revoke_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=(CredentialChanged,)),
     Route("POST", ONE + "/suspend", credentials.suspend_credential, VIEWER, ONE_SHOWN, body=WithReason,

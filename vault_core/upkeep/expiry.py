@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -13,7 +13,7 @@ from vault_core.audit import AuditLog
 from vault_core.credential import State
 from vault_core.credential_rows import CredentialRows
 from vault_core.endings import Endings
-from vault_core.errors import RowChanged, RowMissing
+from vault_core.errors import NotFound, RowChanged, RowMissing
 from vault_core.identities import Caller
 from vault_core.lease import LeaseReference, LeaseState
 from vault_core.lease_events import expiry
@@ -43,7 +43,15 @@ _BATCH = 100
 class LeaseExpiry:
     """Tidies up behind leases; whether a lease is over was decided when it was read."""
 
-    def __init__(self, credentials: CredentialRows, leases: LeaseRows, audit: AuditLog, endings: Endings) -> None:
+    def __init__(
+        self,
+        tenant_names: Iterable[str],
+        credentials: CredentialRows,
+        leases: LeaseRows,
+        audit: AuditLog,
+        endings: Endings,
+    ) -> None:
+        self._tenant_names = frozenset(tenant_names)
         self._credentials = credentials
         self._leases = leases
         self._audit = audit
@@ -53,12 +61,12 @@ class LeaseExpiry:
         """Mark leases past their end, tell the audit, and destroy rotated values whose last lease is over."""
         report = Report()
         while rows := await self._leases.due_before(DUE_LEASE, run.now):
-            broken = [row for row in rows if not _is_whole(row)]
+            broken = [row for row in rows if not _is_whole(row, self._tenant_names)]
             if broken:  # the vault writes no such row, and what it stands for cannot be known
                 _log.error("timer=%s %d rows of the table `due` are broken and are dropped", run.name, len(broken))
                 await self._leases.drop_due(broken)
                 report += Report(failed=len(broken))
-            whole = sorted((row for row in rows if _is_whole(row)), key=_owner)
+            whole = sorted((row for row in rows if row not in broken), key=_owner)
             groups = [list(group) for _, group in groupby(whole, key=_owner)]
             progress = await run.each(
                 groups, lambda group: self._expire_group(run, group), lambda group: self._put_off(run, group)
@@ -150,8 +158,15 @@ class LeaseExpiry:
         """Nothing to do: the row stays due, and the next run finds it."""
 
 
-def _is_whole(row: Row) -> bool:
-    return all(isinstance(row.document.get(name), str) for name in ("tenant", "credential", "lease"))
+def _is_whole(row: Row, tenant_names: Set[str]) -> bool:
+    """Return whether the vault may have written the row: who can write to the table could name anything there."""
+    named = [row.document.get(name) for name in ("tenant", "credential", "lease")]
+    if not all(isinstance(name, str) for name in named) or named[0] not in tenant_names:
+        return False
+    try:
+        return LeaseReference.parse(str(named[2])).credential_id == named[1]
+    except NotFound:
+        return False
 
 
 def _owner(row: Row) -> tuple[str, str]:

@@ -12,13 +12,14 @@ from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
 from vault_core.endings import Endings
 from vault_core.errors import RowChanged
-from vault_core.sealing import KeyRing
 from vault_core.stores import Discard, Insert, Keys, Replace
 from vault_core.tenants import Tenants
 from vault_core.upkeep.runs import Report, Run
 
 _ENTRIES = 500
+_REQUESTS = 50  # a request and its entry are two of the hundred rows of a transaction
 _PAGE = 200
+_PAGES = 5  # of one tenant in one run: others wait behind it
 _PUT_OFF = timedelta(minutes=5)
 _LONGEST_PUT_OFF = timedelta(hours=6)
 
@@ -32,26 +33,42 @@ class Reconciler:
         credentials: CredentialRows,
         endings: Endings,
         tenants: Tenants,
-        keys: KeyRing,
     ) -> None:
         self._tenant_names = sorted(tenant_names)
         self._credentials = credentials
         self._endings = endings
         self._tenants = tenants
-        self._keys = keys
 
     async def reconcile(self, run: Run) -> Report:
         """Do what every intent that is due asks for. What fails is tried again later, ever more rarely."""
 
         async def finish_all(tenant: str) -> Report:
-            abandoned = await self._keys.clear_abandoned(tenant)
-            entries = await agenda.due(self._credentials.table, tenant, Queue.INTENT, run.now, _ENTRIES)
-            finished = await run.each(
-                entries, lambda entry: self._finish(run, entry), lambda entry: self._put_off(run, entry)
-            )
-            return finished + Report(done=abandoned)
+            report, more = Report(), True
+            while more:
+                entries = await agenda.due(self._credentials.table, tenant, Queue.INTENT, run.now, _ENTRIES)
+                progress = await run.each(
+                    entries, lambda entry: self._finish(run, entry), lambda entry: self._put_off(run, entry)
+                )
+                report += progress
+                more = len(entries) == _ENTRIES and progress.done > 0 and not run.over
+            return report + await self._forget_requests(run, tenant)
 
         return await run.each_tenant(self._tenant_names, finish_all)
+
+    async def _forget_requests(self, run: Run, tenant: str) -> Report:
+        """Remove the idempotency keys that are past their time."""
+        count = 0
+        while entries := await agenda.due(self._credentials.table, tenant, Queue.FORGET, run.now, _REQUESTS):
+            if run.over:
+                return Report(count, left_some=True)
+            gone = [Discard(tenant, key) for entry in entries for key in (entry.row.key, entry.subject)]
+            try:
+                await self._credentials.table.commit(*gone)
+            except RowChanged:  # a twin of this timer was faster with some of them
+                for one in gone:
+                    await self._credentials.table.commit(one)
+            count += len(entries)
+        return Report(count)
 
     async def _finish(self, run: Run, entry: Entry) -> int:
         row, caller = entry.row, run.caller(entry.row.partition)
@@ -67,9 +84,6 @@ class Reconciler:
                 await self._retire(run, entry)
             case Task.PURGE:
                 await self._endings.purge(caller, entry.subject, run.now)
-                await self._drop(entry)
-            case Task.FORGET_REQUEST:
-                await self._credentials.table.commit(Discard(row.partition, entry.subject))
                 await self._drop(entry)
             case Task.RESCHEDULE:
                 await self._reschedule(run, entry)
@@ -97,7 +111,7 @@ class Reconciler:
         """Look at all credentials of the tenant anew, a page at a time; where it got to is kept in the intent."""
         tenant, row = entry.row.partition, entry.row
         rules = await self._tenants.current(tenant)
-        while not run.over:
+        for _ in range(_PAGES):
             span = Keys(tenant, "credential:", "credential;", after=row.document.get("after", ""))
             page = await self._credentials.table.query(span, limit=_PAGE)
             for one in page.rows:
