@@ -93,7 +93,7 @@ def _check(credential: Credential) -> None:
     if starts and ends and ends <= starts:
         fault = FieldError("validUntil", "must be after validFrom")
         raise InvalidInput("The credential would never be valid; give a later validUntil.", (fault,))
-    if len(credential.model_dump_json()) > MAX_RECORD:
+    if len(credential.model_dump_json(exclude={"versions"})) > MAX_RECORD:
         fault = FieldError("metadata", "is too large, together with the policy")
         raise InvalidInput(f"The credential would take over {MAX_RECORD} characters; shorten its metadata.", (fault,))
     if len(credential.metadata) > MAX_METADATA:

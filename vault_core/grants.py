@@ -128,7 +128,7 @@ class Grants:
     async def _try(self, wanted: Wanted, found: Found, rules: TenantRules, *, repeated: bool) -> Granted:
         """Grant a lease on what was found; `_ChangedMeanwhile` when that turns out to be stale."""
         if repeated and (earlier := await self._earlier(wanted, found)):
-            return await self._answer_again(wanted, earlier, found, rules)
+            return await self._answer_again(wanted, earlier, found)
         limit = rules.policy_of(found.credential.policy).max_leases
         terms = rules_of.terms(found.credential, rules, wanted.ttl, wanted.now)
         if limit is None:
@@ -226,13 +226,13 @@ class Grants:
             return None
         return Held(Lease.from_document(row.document), row)
 
-    async def _answer_again(self, wanted: Wanted, earlier: Held, found: Found, rules: TenantRules) -> Granted:
+    async def _answer_again(self, wanted: Wanted, earlier: Held, found: Found) -> Granted:
         """Hand over the value of a lease that an earlier try was given, or was about to be given."""
         lease, version = earlier.lease, found.credential.version(earlier.lease.version)
         active = rules_of.state(lease, found.credential, wanted.now) is LeaseState.ACTIVE
         if not active or version is None or version.secret is None:
             raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
-        if rules_of.never_verified(lease, found.credential, rules):
+        if rules_of.never_verified(lease, found.credential):
             await self._withdraw(wanted, lease, _ChangedMeanwhile())
             raise _ChangedMeanwhile
         try:  # from here on the earlier try can no longer take the lease back

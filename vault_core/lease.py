@@ -49,6 +49,7 @@ class Lease(Record):
     id: str
     credential_id: str
     credential_name: str
+    credential_revision: int
     version: int
     identity: Identity
     ttl: Duration
@@ -136,6 +137,7 @@ def granted(
         id=str(LeaseReference(credential.id, slot, token)),
         credential_id=credential.id,
         credential_name=credential.name,
+        credential_revision=credential.revision,
         version=credential.newest.number,
         identity=identity,
         ttl=_whole_seconds(terms.ttl),
@@ -190,14 +192,12 @@ def state(lease: Lease, credential: Credential | None, now: datetime) -> LeaseSt
     return LeaseState.EXPIRED if now >= lease.expires_at else LeaseState.ACTIVE
 
 
-def never_verified(lease: Lease, credential: Credential, rules: TenantRules) -> bool:
+def never_verified(lease: Lease, credential: Credential) -> bool:
     """Return whether the lease was decided on a credential as it was no more, and cut short before that showed."""
     version = credential.version(lease.version)
     if version and version.rotated_at and lease.issued_at > version.rotated_at:
         return True
-    if lease.renewed_at or lease.issued_at <= credential.updated_at:
-        return False
-    return lease.expires_at > terms(credential, rules, lease.requested_ttl, lease.issued_at).expires_at
+    return lease.credential_revision != credential.revision and lease.issued_at > credential.updated_at
 
 
 def ended(lease: Lease, how: LeaseState, at: datetime) -> Lease:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -29,6 +29,7 @@ from vault_core.lease_rows import (
     overdue,
     partition,
 )
+from vault_core.names import as_id
 from vault_core.stores import Discard, Keys, Put, Row
 from vault_core.upkeep.runs import Report, Run, batches
 
@@ -61,13 +62,9 @@ class LeaseExpiry:
         """Mark leases past their end, tell the audit, and destroy rotated values whose last lease is over."""
         report = Report()
         while rows := await self._leases.due_before(DUE_LEASE, run.now):
-            broken = [row for row in rows if not _is_whole(row, self._tenant_names)]
-            if broken:  # the vault writes no such row, and what it stands for cannot be known
-                _log.error("timer=%s %d rows of the table `due` are broken and are dropped", run.name, len(broken))
-                await self._leases.drop_due(broken)
-                report += Report(failed=len(broken))
-            whole = sorted((row for row in rows if row not in broken), key=_owner)
-            groups = [list(group) for _, group in groupby(whole, key=_owner)]
+            whole = [row for row in rows if self._is_of_a_credential(row) and _names_a_lease(row)]
+            report += await self._drop_broken(run, rows, whole)
+            groups = [list(group) for _, group in groupby(sorted(whole, key=_owner), key=_owner)]
             progress = await run.each(
                 groups, lambda group: self._expire_group(run, group), lambda group: self._put_off(run, group)
             )
@@ -79,7 +76,23 @@ class LeaseExpiry:
     async def forget_leases(self, run: Run) -> Report:
         """Remove leases that ended more than seven days ago."""
         rows = await self._leases.due_before(DUE_FORGET, run.now - KEEP_ENDED)
-        return await run.each(rows, lambda row: self._forget(run, row), self._leave)
+        whole = [row for row in rows if self._is_of_a_credential(row)]
+        report = await self._drop_broken(run, rows, whole)
+        return report + await run.each(whole, lambda row: self._forget(run, row), self._leave)
+
+    def _is_of_a_credential(self, row: Row) -> bool:
+        """Return whether the vault may have written the row: who can write to the table could name anything there."""
+        tenant, credential = row.document.get("tenant"), row.document.get("credential")
+        return tenant in self._tenant_names and isinstance(credential, str) and as_id(credential) == credential
+
+    async def _drop_broken(self, run: Run, rows: Sequence[Row], whole: Sequence[Row]) -> Report:
+        """Drop rows that the vault did not write: what they stand for cannot be known."""
+        kept = {(row.partition, row.key) for row in whole}
+        broken = [row for row in rows if (row.partition, row.key) not in kept]
+        if broken:
+            _log.error("timer=%s %d rows of the table `due` are broken and are dropped", run.name, len(broken))
+            await self._leases.drop_due(broken)
+        return Report(failed=len(broken))
 
     async def _expire_group(self, run: Run, due: Sequence[Row]) -> int:
         tenant, credential_id = _owner(due[0])
@@ -158,13 +171,9 @@ class LeaseExpiry:
         """Nothing to do: the row stays due, and the next run finds it."""
 
 
-def _is_whole(row: Row, tenant_names: Set[str]) -> bool:
-    """Return whether the vault may have written the row: who can write to the table could name anything there."""
-    named = [row.document.get(name) for name in ("tenant", "credential", "lease")]
-    if not all(isinstance(name, str) for name in named) or named[0] not in tenant_names:
-        return False
+def _names_a_lease(row: Row) -> bool:
     try:
-        return LeaseReference.parse(str(named[2])).credential_id == named[1]
+        return LeaseReference.parse(str(row.document.get("lease"))).credential_id == str(row.document["credential"])
     except NotFound:
         return False
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import TypeVar
 
 from vault_core.identities import Caller, Identity
@@ -66,10 +67,8 @@ class Run:
     async def each_tenant(self, tenants: Iterable[str], work: Callable[[str], Awaitable[Report]]) -> Report:
         """Work for one tenant after the other; what is wrong with one is no reason to pass over the rest."""
         report = Report()
-        names = list(tenants)
-        # Who comes last may find the time used up, so each minute another one comes first.
-        first = int(self.now.timestamp()) // 60 % max(1, len(names))
-        for tenant in names[first:] + names[:first]:
+        # Who comes last may find the time used up, so each run has an order of its own.
+        for tenant in sorted(tenants, key=lambda name: sha256(f"{self.now.isoformat()}|{name}".encode()).digest()):
             try:
                 report += await work(tenant)
             except Exception as failure:  # noqa: BLE001
