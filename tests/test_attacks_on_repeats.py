@@ -38,7 +38,7 @@ async def test_a_repeat_never_exceeds_a_limit_that_a_lease_cut_short_did_not_kno
         await lease_once(world, world.vault)
 
 
-async def test_a_repeat_after_the_tenants_maximum_was_lowered_gives_the_lease_that_was_given_first(
+async def test_a_repeat_after_the_tenants_maximum_was_lowered_gives_the_first_lease(
     world: World,
 ) -> None:
     await world.create_for_agents()
