@@ -66,6 +66,7 @@ def _lease(credential_id: str, ends: datetime) -> Lease:
         id=str(LeaseReference(credential_id, None, new_token())),
         credential_id=credential_id,
         credential_name="measured",
+        credential_revision=0,
         version=1,
         identity=HOLDER,
         ttl=timedelta(hours=1),
