@@ -74,6 +74,13 @@ def claimed(row: Row) -> Replace:
     return Replace(row.with_document({**row.document, "attempts": int(row.document.get("attempts", 0)) + 1}))
 
 
+def retirement(tenant: str, due_at: datetime, credential_id: str, number: int) -> Row:
+    """Return an entry that asks to destroy the value of a replaced version, from `due_at` on."""
+    return intent(
+        tenant, Task.RETIRE, due_at, f"{credential_id}|{number}", credential=credential_id, version=str(number)
+    )
+
+
 def look(tenant: str, queue: Queue, due_at: datetime, subject: str) -> Row:
     """Return an entry that asks to look at the subject from `due_at` on; the queue says what for."""
     return Row(tenant, key(queue, due_at, subject), {"subject": subject})

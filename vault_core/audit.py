@@ -62,7 +62,7 @@ class AuditEvent:
 
 
 class Event(StrEnum):
-    """The events of part of the vault that exists; `by` makes one."""
+    """Everything that is told; `by` makes an event of it."""
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_UPDATED = "credential.updated"

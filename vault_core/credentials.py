@@ -2,8 +2,8 @@
 
 The order of writes is such that a crash between any two loses nothing and leaks nothing:
 
-    create   intent to discard → value → audit → {credential, name, its agenda, intent removed}
-    rotate   intent to discard → value → audit → {credential if unchanged, intent removed, intent to retire the old}
+    create   intent to discard → value, audit → {credential, name, its agenda, intent removed}
+    rotate   intent to discard → value, audit → {credential if unchanged, intent removed, intent to retire the old}
     revoke   audit → {credential revoked, intent to finish} → leases ended → values disabled → intent becomes a purge
     delete   audit → {credential marked, name freed, intent to finish} → leases ended → values gone → row gone
 
@@ -150,7 +150,8 @@ class Credentials:
     ) -> Shown:
         """Make a new version the active one; leases on the one before run to their end.
 
-        Raises `ValueRefused`, `StaleVersion`, `CredentialChanged`, `CredentialRevoked`, `IdempotencyKeyReused`.
+        Raises `ValueRefused`, `StaleVersion`, `CredentialChanged`, `CredentialRevoked`, `VersionLimitReached` and
+        `IdempotencyKeyReused`.
         """
         found, rules = await self._admit(caller, Action.ROTATE, reference, now)
         reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
@@ -170,14 +171,7 @@ class Credentials:
 
         event = _event(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1)
         intent = await self._new_values.write(caller.tenant, found.credential.id, new, event, now)
-        retire = agenda.intent(
-            caller.tenant,
-            agenda.Task.RETIRE,
-            now,
-            f"{found.credential.id}|{before}",
-            credential=found.credential.id,
-            version=str(before),
-        )
+        retire = agenda.retirement(caller.tenant, now, found.credential.id, before)
         try:
             kept = await self._replace(found, rules, rule, Delete(intent), Put(retire), *reservation.settled)
         except Unavailable:

@@ -96,14 +96,7 @@ class Reconciler:
         )
         if again_at is None:
             return await self._drop(entry)
-        later = agenda.intent(
-            entry.row.partition,
-            Task.RETIRE,
-            again_at,
-            entry.subject,
-            credential=asked["credential"],
-            version=asked["version"],
-        )
+        later = agenda.retirement(entry.row.partition, again_at, asked["credential"], int(asked["version"]))
         await self._credentials.table.commit(Discard(entry.row.partition, entry.row.key), Insert(later))
         return None
 
