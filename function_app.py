@@ -14,6 +14,10 @@ from azure.identity.aio import ManagedIdentityCredential
 
 from vault_core import timers
 from vault_core.api.authentication import TokenAuthenticator
+from vault_core.api.control_room.dialect import CONTROL_ROOM
+from vault_core.api.control_room.face import ControlRoom
+from vault_core.api.control_room.login import ControlRoomAuthenticator, IssuerClient, TokenExchange
+from vault_core.api.control_room.routes import CONTROL_ROOM_ROUTES
 from vault_core.api.denials import audit_denials
 from vault_core.api.edge import Edge, register
 from vault_core.api.routes import ROUTES
@@ -54,9 +58,12 @@ def build() -> func.FunctionApp:
     """Return the app with every function registered."""
     settings = Settings.read(os.environ)
     vault = Vault(open_stores(settings), settings.tenants, now)
-    edge = Edge(vault, TokenAuthenticator(settings, KeyFetcher()), now, audit_denials(vault.audit))
+    tokens, denials = TokenAuthenticator(settings, KeyFetcher()), audit_denials(vault.audit)
+    exchange = TokenExchange(settings, tokens, IssuerClient())
+    room = ControlRoom(vault, exchange, tokens)
     functions = func.FunctionApp()
-    register(functions, ROUTES, edge)
+    register(functions, ROUTES, Edge(vault, tokens, now, denials))
+    register(functions, CONTROL_ROOM_ROUTES, Edge(room, ControlRoomAuthenticator(tokens), now, denials, CONTROL_ROOM))
     timers.register(functions, vault)
     return functions
 

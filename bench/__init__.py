@@ -7,6 +7,7 @@
     bare         that script
     sweep        many leases due at once, and many more that are not
     growth       lease, read and list as a tenant fills
+    listing      lists of what is seen through lockers, through both faces
     cold_start   from a new process to the first answer
     first_answer the process that gives it
     cost         store calls of each operation, and what they cost at list prices

@@ -21,7 +21,7 @@ from bench.processes import BenchmarkFailed, run
 from local.azurite import NotInstalled
 from local.child import ChildFailed
 
-NAMES = ("cost", "cold_start", "overhead", "sweep", "growth")
+NAMES = ("cost", "cold_start", "overhead", "sweep", "growth", "listing")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import cycle
 from uuid import UUID
 
 from vault_core.credential import Credential
@@ -47,11 +48,19 @@ async def add_leases(stores: Stores, tenant: str, credential_id: str, number: in
         )
 
 
-async def add_credentials(stores: Stores, tenant: str, model: Credential, ids: Sequence[str]) -> None:
-    """Add credentials like `model`, which is of the tenant, with these ids and names of their own, and no value."""
+async def add_credentials(
+    stores: Stores, tenant: str, model: Credential, ids: Sequence[str], lockers: Sequence[str] = ()
+) -> None:
+    """Add credentials like `model`, which is of the tenant, with these ids and names of their own, and no value.
+
+    They are dealt out to the lockers with these ids in turn; without any they are in none.
+    """
     table = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))
-    for some in batches(ids, _BATCH // 2):
-        credentials = [model.but(id=one, name=f"filling-{one}", owner_id="id-nobody") for one in some]
+    dealt = zip(ids, cycle(lockers or (None,)), strict=False)
+    for some in batches(list(dealt), _BATCH // 2):
+        credentials = [
+            model.but(id=one, name=f"filling-{one}", owner_id="id-nobody", locker_id=locker) for one, locker in some
+        ]
         rows = [row for credential in credentials for row in _rows(tenant, credential)]
         await table.commit(*map(Insert, rows))
 

@@ -22,7 +22,13 @@ from local.ports import Ports
 
 FUNCTIONS_URL = "BENCH_FUNCTIONS_URL"
 TOKENS = "BENCH_TOKENS"
-_IN_CLOUD: Mapping[str, Path | None] = {"overhead": PROJECT, "sweep": None, "growth": None, "cold_start": None}
+_IN_CLOUD: Mapping[str, Path | None] = {
+    "overhead": PROJECT,
+    "sweep": None,
+    "growth": None,
+    "listing": None,
+    "cold_start": None,
+}
 
 
 class BenchmarkFailed(Exception):

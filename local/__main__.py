@@ -3,6 +3,7 @@
 python -m local up           start everything, show what runs where, stay
 python -m local demo         tell the vault's story over HTTP
 python -m local token NAME   print a token of a known person or agent, for curl
+python -m local secret NAME  print the client secret of one: the password for a login by user name
 python -m local settings     print local.settings.json for Azure Functions Core Tools
 """
 
@@ -50,6 +51,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.state.resolve()
     if arguments.command == "token":
         print(await find_running(folder).token(arguments.name))
+        return 0
+    if arguments.command == "secret":
+        print(find_running(folder).secret(arguments.name))
         return 0
     if arguments.command == "settings":
         print(find_running(folder).core_tools_settings())
@@ -113,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
             option = f"--port-{part.name.replace('_', '-')}"
             command.add_argument(option, type=int, default=part.default, metavar="PORT", help=f"({part.default})")
     commands.add_parser("settings", help="print local.settings.json")
-    token = commands.add_parser("token", help="print a token")
-    token.add_argument("name", help="one of the known people and agents")
+    for name, what in (("token", "print a token"), ("secret", "print a client secret")):
+        commands.add_parser(name, help=what).add_argument("name", help="one of the known people and agents")
     return parser
 
 

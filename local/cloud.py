@@ -186,6 +186,7 @@ def _environment(ports: Ports, authority: CertificateAuthority, identity: Identi
         "VAULT_ISSUER": identity.issuer("{tenant}"),
         "VAULT_AUDIENCE": AUDIENCE,
         "VAULT_TENANTS": ",".join(TENANTS),
+        "VAULT_LOGIN_TENANT": "contoso",
         **SCHEDULES,
         "IDENTITY_ENDPOINT": f"{identity.url}/msi/token",
         "IDENTITY_HEADER": identity.managed_identity_header,

@@ -31,6 +31,7 @@ class KnownIdentity:
 _ALL = (
     KnownIdentity("alice", "contoso", "human", ("user",)),
     KnownIdentity("bob", "contoso", "human", ("user",)),
+    KnownIdentity("carol", "contoso", "human", ("user",)),
     KnownIdentity("vic", "contoso", "human", ("viewer",)),
     KnownIdentity("mona", "contoso", "human", ("manager",)),
     KnownIdentity("ada", "contoso", "human", ("admin",)),
@@ -38,6 +39,8 @@ _ALL = (
     KnownIdentity("lola", "contoso", "human", ("locker-admin", "user")),
     KnownIdentity("deploy-agent", "contoso", "agent", ("user",)),
     KnownIdentity("ci-runner", "contoso", "agent", ("user",)),
+    KnownIdentity("finance-bot", "contoso", "agent", ("user", "finance-bots")),
+    KnownIdentity("hr-bot", "contoso", "agent", ("user", "hr-bots")),
     KnownIdentity("northwind-vendor", "northwind", "agent", ("vendor",)),
     KnownIdentity("mallory", "fabrikam", "human", ("admin", "manager", "user")),
 )

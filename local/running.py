@@ -72,11 +72,15 @@ class Running:
     def withdraw(self) -> None:
         (Path(self.folder) / FILE).unlink(missing_ok=True)
 
-    async def token(self, name: str) -> str:
-        """Return a token from the identity provider; `UnknownIdentity`, or `NothingRuns`."""
+    def secret(self, name: str) -> str:
+        """Return the client secret of the name, which is its password for a login; or `UnknownIdentity`."""
         if name not in KNOWN_IDENTITIES:
             raise UnknownIdentity
-        secret = json.loads((Path(self.folder) / "clients.json").read_text())[name]
+        return str(json.loads((Path(self.folder) / "clients.json").read_text())[name])
+
+    async def token(self, name: str) -> str:
+        """Return a token from the identity provider; `UnknownIdentity`, or `NothingRuns`."""
+        secret = self.secret(name)
         url = f"{self.identity}/{KNOWN_IDENTITIES[name].tenant}/oauth2/v2.0/token"
         form = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
         try:

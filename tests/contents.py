@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +17,13 @@ from vault_core.credential import Credential
 from vault_core.errors import SecretDisabled
 from vault_core.lease import Lease, LeaseState, state
 from vault_core.lease_rows import DUE_LEASE
+from vault_core.locker import Locker
+from vault_core.own_values import OwnSet
 from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
 from vault_core.stores import Partitions, Row, Secrets, Stores, Table
 from vault_core.stores.memory import MemorySecrets
 from vault_core.tenants import SETTINGS_ROW, TenantRules
+from vault_core.transport_keys import TRANSPORT_KEY_ROW
 
 EVER = AuditQuery(since=datetime(2000, 1, 1, tzinfo=UTC), until=datetime(2100, 1, 1, tzinfo=UTC))
 
@@ -44,17 +48,22 @@ class ListedSecrets(MemorySecrets):
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything that is kept for one tenant, opened. `secrets` tells of each value whether it can be read."""
+    """Everything that is kept for one tenant, opened. `secrets` are the values by name: None for one that is disabled.
+
+    `lockers` and `own` are by the key of their row.
+    """
 
     now: datetime
     rows: tuple[Row, ...]
     keys: Mapping[str, Any]
     credentials: Mapping[str, Credential]
+    lockers: Mapping[str, Locker]
+    own: Mapping[str, OwnSet]
     leases: tuple[Lease, ...]
     places: Mapping[tuple[str, int], str]
     due: frozenset[str]
     events: tuple[AuditEvent, ...]
-    secrets: Mapping[str, bool]
+    secrets: Mapping[str, Mapping[str, Any] | None]
 
     def kept_under(self, prefix: str) -> list[Row]:
         return [row for row in self.rows if row.key.startswith(prefix)]
@@ -62,6 +71,19 @@ class Contents:
     @property
     def live(self) -> list[Credential]:
         return [one for one in self.credentials.values() if one.deleted_at is None]
+
+    @property
+    def live_lockers(self) -> list[Locker]:
+        return [one for one in self.lockers.values() if one.deleted_at is None]
+
+    @property
+    def transport_secrets(self) -> set[str]:
+        return {row.document["secret"] for row in self.kept_under(TRANSPORT_KEY_ROW)}
+
+    def fields_of(self, secret: str | None) -> set[str] | None:
+        """The fields of this value; None when it is disabled or gone."""
+        envelope = self.secrets.get(secret) if secret else {"fields": ()}
+        return None if envelope is None else set(envelope["fields"])
 
     @property
     def rules(self) -> TenantRules:
@@ -72,6 +94,11 @@ class Contents:
 
     def subjects(self, task: Task) -> set[str]:
         return {row.document["subject"] for row in self.intents(task)}
+
+    @property
+    def to_prune(self) -> set[str]:
+        """The credentials of which the own values will be looked at: one was given when the credential changed."""
+        return {row.document["credential"] for row in self.intents(Task.PRUNE)}
 
     def requests_to_forget(self) -> set[str]:
         return {row.document["subject"] for row in self.kept_under("forget:")}
@@ -118,6 +145,8 @@ async def read_contents(stores: Stores, tenant: str, secret_names: set[str], now
             for row in rows
             if row.key.startswith("credential:")
         },
+        lockers={row.key: Locker.from_document(row.document) for row in rows if row.key.startswith("locker:")},
+        own={row.key: OwnSet.from_document(row.document) for row in rows if row.key.startswith("own-values:")},
         leases=tuple(Lease.from_document(row.document) for row in leases if row.key.startswith("lease:")),
         places={
             (row.partition.partition("|")[2], int(row.key.removeprefix("slot:"))): row.document["lease"]
@@ -126,7 +155,7 @@ async def read_contents(stores: Stores, tenant: str, secret_names: set[str], now
         },
         due=frozenset(row.document["lease"] for row in due if row.document["tenant"] == tenant),
         events=tuple(await _events(stores, tenant)),
-        secrets={name: await _is_readable(stores.secrets, name) for name in secret_names},
+        secrets={name: await _opened(stores.secrets, name) for name in secret_names},
     )
 
 
@@ -152,9 +181,9 @@ async def _events(stores: Stores, tenant: str) -> list[AuditEvent]:
             return events
 
 
-async def _is_readable(secrets: Secrets, name: str) -> bool:
+async def _opened(secrets: Secrets, name: str) -> Mapping[str, Any] | None:
     try:
-        await secrets.read(name)
+        envelope: Mapping[str, Any] = json.loads((await secrets.read(name)).get_secret_value())
     except SecretDisabled:
-        return False
-    return True
+        return None
+    return envelope

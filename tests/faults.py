@@ -42,11 +42,13 @@ class Fault:
 class Plan:
     """What goes wrong, by the number of the call; the first call has number 1.
 
-    `crash_after`: once that call is applied, it and every other call raise `Crash`.
+    `crash_after`: once that call is applied, it and every other call raise `Crash`. `meanwhile`: what others do just
+    before that call is applied.
     """
 
     crash_after: int | None = None
     faults: Mapping[int, Fault] = field(default_factory=dict)
+    meanwhile: Mapping[int, Callable[[], Awaitable[object]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -126,6 +128,8 @@ class _Process:
             await self._take_turns()
             if fault and not fault.applied:
                 raise fault.error
+            if others := self._plan.meanwhile.get(call.number):
+                await others()
             try:
                 answer = await apply()
             finally:

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
 
+from tests import sharing_invariants as sharing
 from tests.contents import Contents, all_of
 from vault_core import agenda, rotation
 from vault_core.agenda import Queue, Task
 from vault_core.audit import Event
 from vault_core.credential import Credential, State, Version
 from vault_core.credential_types import TYPES
+from vault_core.locker import Locker
 from vault_core.names import fold
 from vault_core.stores import Partitions, Stores
 
@@ -29,13 +31,34 @@ _VALUES_OF_NOTE = 8  # characters; shorter texts occur by chance
 
 def broken_rules(contents: Contents) -> list[str]:
     """What holds at any moment, a crash or not."""
-    checks = (_pointers, _versions, _names, _owned_secrets, _plans, _lease_places, _lease_numbers, _lease_values, _told)
+    checks = (
+        _pointers,
+        _versions,
+        _names,
+        _attributes,
+        sharing.own_values,
+        sharing.lockers,
+        _owned_secrets,
+        _plans,
+        _lease_places,
+        _lease_numbers,
+        _lease_values,
+        _told,
+        sharing.told_of_lockers,
+    )
     return [fault for check in checks for fault in check(contents)]
 
 
 def unfinished(contents: Contents) -> list[str]:
     """What the timers must have tended to, when each of them has just run."""
-    checks = (_leftover_secrets, _stuck_entries, _leftover_leases, _unswept_leases)
+    checks = (
+        _leftover_secrets,
+        sharing.leftover_own_values,
+        sharing.leftover_lockers,
+        _stuck_entries,
+        _leftover_leases,
+        _unswept_leases,
+    )
     return [fault for check in checks for fault in check(contents)]
 
 
@@ -44,8 +67,10 @@ def _pointers(contents: Contents) -> Iterator[str]:
         for version in credential.versions:
             if version.secret and version.secret not in contents.secrets:
                 yield f"{_named(credential, version)} points to a value that is gone"
-            elif version.secret and version.state is not State.REVOKED and not contents.secrets[version.secret]:
+            elif version.secret and version.state is not State.REVOKED and contents.secrets[version.secret] is None:
                 yield f"{_named(credential, version)} points to a value that cannot be read"
+            elif not version.secret and not version.holds_nothing and not version.destroyed_at:
+                yield f"{_named(credential, version)} has lost its value"
 
 
 def _versions(contents: Contents) -> Iterator[str]:
@@ -55,20 +80,37 @@ def _versions(contents: Contents) -> Iterator[str]:
         if credential.newest.state is State.REVOKED:
             if set(states) != {State.REVOKED}:
                 yield f"{credential.name} is revoked in part: {dict(states)}"
-        elif states[State.ACTIVE] != 1 or credential.newest.state is not State.ACTIVE or not credential.newest.secret:
-            yield f"{credential.name} has no active version with a value: {dict(states)}"
+        elif states[State.ACTIVE] != 1 or credential.newest.state is not State.ACTIVE:
+            yield f"{credential.name} has no active version: {dict(states)}"
+        elif bool(credential.newest.secret) == credential.newest.holds_nothing:
+            yield f"{credential.name} has no value in its active version"
         if numbers != sorted(set(numbers)):
             yield f"{credential.name} has versions {numbers}"
 
 
 def _names(contents: Contents) -> Iterator[str]:
-    taken = {row.key.removeprefix("name:"): row.document["credentialId"] for row in contents.kept_under("name:")}
-    held = {fold(credential.name): credential.id for credential in contents.live}
-    if len(held) < len(contents.live):
-        yield "two credentials have one name"
+    yield from _named_once(contents, "name:", "credentialId", contents.live)
+    yield from _named_once(contents, "locker-name:", "lockerId", contents.live_lockers)
+
+
+def _named_once(contents: Contents, prefix: str, field: str, holders: Sequence[Credential | Locker]) -> Iterator[str]:
+    taken = {row.key.removeprefix(prefix): row.document[field] for row in contents.kept_under(prefix)}
+    held = {fold(one.name): one.id for one in holders}
+    if len(held) < len(holders):
+        yield f"two have one {prefix}"
     for name in taken.keys() | held.keys():
         if taken.get(name) != held.get(name):
-            yield f"the name {name} and its credential do not belong together"
+            yield f"{prefix}{name} and who has it do not belong together"
+
+
+def _attributes(contents: Contents) -> Iterator[str]:
+    for credential in contents.live:
+        marked = {one.id for one in credential.attributes if one.value}
+        fields = contents.fields_of(credential.newest.secret)
+        if credential.newest.state is not State.REVOKED and fields not in (None, marked):
+            yield f"{credential.name} knows of other values than it has"
+        if any(one.value for one in credential.user_provided):
+            yield f"{credential.name} has a standard value for what its consumers give"
 
 
 def _owned_secrets(contents: Contents) -> Iterator[str]:
@@ -79,7 +121,12 @@ def _owned_secrets(contents: Contents) -> Iterator[str]:
 
 def _pointed_to(contents: Contents) -> set[str]:
     versions = (version for credential in contents.credentials.values() for version in credential.versions)
-    return {version.secret for version in versions if version.secret} | set(contents.keys.get("keys", {}).values())
+    return (
+        {version.secret for version in versions if version.secret}
+        | {own.secret for own in contents.own.values()}
+        | set(contents.keys.get("keys", {}).values())
+        | contents.transport_secrets
+    )
 
 
 def _plans(contents: Contents) -> Iterator[str]:
@@ -121,7 +168,7 @@ def _lease_numbers(contents: Contents) -> Iterator[str]:
 def _lease_values(contents: Contents) -> Iterator[str]:
     for lease in filter(contents.is_active, contents.leases):
         version = contents.credentials[lease.credential_id].version(lease.version)
-        if version is None or version.secret is None:
+        if version is None or (version.secret is None and not version.holds_nothing):
             yield f"an active lease of {lease.credential_name} is on a value that was destroyed"
 
 
@@ -145,6 +192,8 @@ _CHANGES = (
     Event.CREDENTIAL_SUSPENDED,
     Event.CREDENTIAL_RESUMED,
     Event.CREDENTIAL_OWNER_CHANGED,
+    Event.LOCKER_CREDENTIAL_ASSIGNED,
+    Event.LOCKER_CREDENTIAL_REMOVED,
 )
 _ANNOUNCEMENTS = (Event.CREDENTIAL_ROTATION_DUE, Event.CREDENTIAL_EXPIRING, Event.CREDENTIAL_EXPIRED)
 
@@ -171,6 +220,9 @@ def _untold(contents: Contents, credential: Credential) -> Iterator[str]:
         yield "its deletion"
     if told(*_ANNOUNCEMENTS) < len(credential.announced):
         yield "an announcement"
+    given = [own for own in contents.own.values() if own.credential_id == credential.id]
+    if told(Event.VALUE_WRITTEN) < sum(max(mark.revision + 1 for mark in own.marks.values()) for own in given):
+        yield "that a consumer gave a value"
     if credential.validation.status == "invalid" and not told(Event.CREDENTIAL_VALIDATED, status="invalid"):
         yield "that its value is invalid"
 
@@ -185,7 +237,7 @@ def _leftover_secrets(contents: Contents) -> Iterator[str]:
             held = version.secret is not None
             if held and version.state is State.ROTATED and (credential.id, version.number) not in leased:
                 yield f"{_named(credential, version)} has a value without a lease on it"
-            if held and version.state is State.REVOKED and contents.secrets[str(version.secret)]:
+            if held and version.state is State.REVOKED and contents.secrets[str(version.secret)] is not None:
                 yield f"the value of {_named(credential, version)} is not disabled"
 
 
@@ -198,7 +250,7 @@ def _stuck_entries(contents: Contents) -> Iterator[str]:
     for credential in contents.live:
         if credential.rotation_look_at != rotation.next_look(credential, contents.rules):
             yield f"{credential.name} is not looked at when the rules say"
-    for task in (Task.DISCARD_VALUE, Task.REVOKE, Task.DELETE, Task.RESCHEDULE):
+    for task in set(Task) - {Task.RETIRE, Task.PURGE}:
         yield from (f"left on the agenda: {row.key}" for row in contents.intents(task))
     yield from (f"deleted in part: {one.name}" for one in contents.credentials.values() if one.deleted_at)
 
@@ -234,10 +286,14 @@ async def revealed(stores: Stores, contents: Contents, values: list[SecretStr]) 
 
 
 def _texts(envelope: Mapping[str, Any]) -> list[str]:
-    if "fields" not in envelope:
-        return [envelope["sealing"], envelope["fingerprinting"]]
-    secret = {field.name for kind in TYPES.values() for field in kind.fields if field.secret}
-    return [text for name, text in envelope["fields"].items() if name in secret and len(text) >= _VALUES_OF_NOTE]
+    match envelope["for"]:
+        case "tenant-key":
+            return [envelope["sealing"], envelope["fingerprinting"]]
+        case "transport-key":
+            return [line for line in envelope["pem"].splitlines() if not line.startswith("-----")]
+    fields = [field for kind in TYPES.values() for field in kind.fields]
+    shown = {field.name for field in fields} - {field.name for field in fields if field.secret}
+    return [text for name, text in envelope["fields"].items() if name not in shown and len(text) >= _VALUES_OF_NOTE]
 
 
 def _named(credential: Credential, version: Version) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.vaults import DEPLOY_AGENT, NOON
+from vault_core.attributes import marked, of_type
 from vault_core.credential import Credential, State, Validation, Version
 from vault_core.identities import Identity
 from vault_core.lease import Lease, granted, terms
@@ -37,6 +38,7 @@ def a_credential(**changes: Any) -> Credential:
         type="generic-secret",
         owner_id=OWNER.id,
         versions=(a_version(),),
+        attributes=marked(of_type("generic-secret", OWNER.id, NOON), ["value"], (), OWNER.id, NOON),
         validation=Validation(status="valid", checked_at=NOON, verdict_at=NOON, reason="accepted"),
         created_at=NOON,
         created_by=OWNER,

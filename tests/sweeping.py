@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from tests.acting import PEOPLE, Operation, Reply
 from tests.contents import Contents, ListedSecrets, read_contents
 from tests.faults import Plan
 from tests.invariants import broken_rules, revealed, unfinished
-from tests.operations import PEOPLE, Operation, Reply
 from tests.vaults import TENANTS, World
 from vault_core.audit import Event
-from vault_core.credential import Credential, State, Status
+from vault_core.credential import Credential, State, refusal_to_lease
 from vault_core.credential import status as status_of
+from vault_core.identities import Caller
 from vault_core.lease import state as state_of
+from vault_core.locker import Locker
 from vault_core.stores import Stores
 from vault_core.stores.memory import MemoryTable
 from vault_core.upkeep.runs import Report
@@ -30,8 +31,14 @@ class Observed:
     """What operations change, without the ids and instants that differ from one world to another."""
 
     credentials: dict[str, Any]
+    lockers: dict[str, Any]
     rules: dict[str, Any]
     leases: tuple[tuple[str, int, str, bool], ...]
+
+    @property
+    def lasting(self) -> tuple[dict[str, Any], ...]:
+        """All but the leases."""
+        return self.credentials, self.lockers, self.rules
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ async def world_before(operation: Operation, plan: Plan | None = None) -> World:
 async def calls_of(operation: Operation) -> list[int]:
     """The numbers of the calls to a store that the operation makes; timers also look at tenants that have nothing."""
     world = await world_before(operation)
-    await operation.act(world)
+    answer = await operation.act(world)
+    assert not isinstance(answer, Reply) or answer.status < 400, answer.code
     return [call.number for call in world.ledger.calls if not any(other in call.subject for other in TENANTS[1:])]
 
 
@@ -118,7 +126,8 @@ async def observe(world: World) -> Observed:
     contents = await contents_of(world)
     names = {credential.id: credential.name for credential in contents.live}
     return Observed(
-        credentials={one.name: await _credential(world, contents, one) for one in contents.live},
+        credentials={one.name: _credential(contents, one) for one in contents.live},
+        lockers={one.name: _locker(one) for one in contents.live_lockers},
         rules=contents.rules.document() | {"revision": 0, "uncountedUntil": None},
         leases=tuple(
             sorted(
@@ -135,10 +144,15 @@ async def observe(world: World) -> Observed:
     )
 
 
-async def _credential(world: World, contents: Contents, credential: Credential) -> dict[str, Any]:
-    versions = [(one.number, one.state, await _value(world, one.secret, one.state)) for one in credential.versions]
+def _credential(contents: Contents, credential: Credential) -> dict[str, Any]:
     return {
-        "versions": versions,
+        "versions": [(one.number, one.state, _fields(contents, one.secret, credential)) for one in credential.versions],
+        "attributes": [
+            (one.name, one.description, one.user_provided, one.masked, one.revision, one.value and one.value.revision)
+            for one in credential.attributes
+        ],
+        "own": _own(contents, credential),
+        "locker": next((one.name for one in contents.live_lockers if one.id == credential.locker_id), None),
         "status": status_of(credential, contents.now, contents.rules.notice_period),
         "policy": credential.policy.model_dump(mode="json"),
         "description": credential.description,
@@ -149,10 +163,36 @@ async def _credential(world: World, contents: Contents, credential: Credential) 
     }
 
 
-async def _value(world: World, secret: str | None, state: State) -> object:
-    if secret is None or state is State.REVOKED:
+def _fields(contents: Contents, secret: str | None, credential: Credential) -> object:
+    """The values that the attributes have; of a revoked credential, whether there is a value at all."""
+    if secret is None or credential.newest.state is State.REVOKED:
         return secret is not None
-    return json.loads((await world.stores.secrets.read(secret)).get_secret_value())["fields"]
+    envelope = contents.secrets[secret]
+    assert envelope is not None
+    names = {one.id: one.name for one in credential.attributes}
+    return {names[key]: text for key, text in envelope["fields"].items() if key in names}
+
+
+def _own(contents: Contents, credential: Credential) -> dict[str, Any]:
+    """What consumers gave for what they are still asked for: what for else, nobody reads any more."""
+    asked_for = {one.id for one in credential.user_provided}
+    return {
+        own.consumer_id: (
+            _fields(contents, own.secret, credential),
+            sorted(mark.revision for key, mark in own.marks.items() if key in asked_for),
+        )
+        for own in contents.own.values()
+        if own.credential_id == credential.id and own.marks.keys() & asked_for
+    }
+
+
+def _locker(locker: Locker) -> dict[str, Any]:
+    return {
+        "description": locker.description,
+        "members": locker.members,
+        "consumers": locker.consumers,
+        "credentials": locker.credentials,
+    }
 
 
 async def settle(world: World) -> None:
@@ -171,13 +211,23 @@ async def let_months_pass(world: World) -> None:
     world.clock.pass_by(days=2)
     vault, contents = _undisturbed(world), await contents_of(world)
     for credential in contents.live:
-        if status_of(credential, contents.now, contents.rules.notice_period) in (Status.ACTIVE, Status.EXPIRING):
-            granted = await vault.grants.grant(PEOPLE[credential.owner_id], credential.id, None, None, world.clock())
+        for caller in _who_can_lease(contents, credential)[:1]:
+            granted = await vault.grants.grant(caller, credential.id, None, None, world.clock())
             assert granted.lease.version == credential.newest.number
     for days in (2, 9, 80, 10):
         world.clock.pass_by(days=days)
         for name in (*_SCHEDULES, *_SCHEDULES):
             await _run(vault, name)
+
+
+def _who_can_lease(contents: Contents, credential: Credential) -> list[Caller]:
+    if refusal_to_lease(credential, contents.now):
+        return []
+    if not credential.user_provided:
+        return [PEOPLE[credential.owner_id]]
+    asked_for = {one.id for one in credential.user_provided}
+    given = [own for own in contents.own.values() if own.credential_id == credential.id]
+    return [PEOPLE[own.consumer_id] for own in given if asked_for <= own.marks.keys()]
 
 
 def _undisturbed(world: World) -> Vault:

@@ -13,12 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NOUNS = {
+    "admission",
     "agenda",
+    "attribute_values",
+    "attributes",
     "credential",
     "credential_changes",
     "credential_listing",
     "credential_requests",
     "credential_rows",
+    "credential_writes",
     "credentials",
     "endings",
     "grants",
@@ -26,10 +30,15 @@ NOUNS = {
     "lease_events",
     "lease_rows",
     "leases",
+    "locker",
+    "locker_rows",
+    "lockers",
     "new_values",
+    "own_values",
     "repeats",
     "rotation",
     "tenants",
+    "transport_keys",
     "values",
 }
 """The nouns, their rows and rules: they know the stores only as ports."""
@@ -37,7 +46,7 @@ NOUNS = {
 LAYERS: list[set[str]] = [
     {"errors", "settings", "durations", "concurrency"},
     {"wire", "names", "cursors"},
-    {"identities", "records", "credential_types", "stores"},
+    {"identities", "records", "credential_types", "stores", "transport"},
     {"audit", "sealing"},
     {"policies"},
     NOUNS,

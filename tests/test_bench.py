@@ -22,6 +22,16 @@ COLUMNS = {
     "overhead": {"way", "leases/s", "rate against bare", "processor ms/lease", "processor against bare"},
     "sweep": {"stores", "due", "of credentials", "not due", "seconds", "processor us/lease", "calls/lease"},
     "growth": {"stores", "operation", "ms at 100", "ms at 300", "calls at 100", "calls at 300"},
+    "listing": {
+        "caller",
+        "list",
+        "calls at 100",
+        "calls at 300",
+        "ms at 100",
+        "ms at 300",
+        "ratio",
+        "against all",
+    },
 }
 
 

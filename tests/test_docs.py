@@ -18,14 +18,20 @@ from local.cloud import PROJECT, SCHEDULES
 from tests.end_to_end.running_stack import Stack, free_ports, run, up
 from tests.vaults import ALICE, NOON
 from vault_core import agenda, errors
+from vault_core.api.control_room.dialect import STATUSES
+from vault_core.api.control_room.lists import CREDENTIAL_FIELDS, ListRequest, Operator
+from vault_core.api.control_room.routes import CONTROL_ROOM_ROUTES
 from vault_core.api.openapi import document
 from vault_core.api.problems import Problem, status_of
 from vault_core.api.routes import ROUTES
 from vault_core.api.routing import Route
+from vault_core.attributes import Attribute, ValueMark
 from vault_core.audit import AuditEvent, Event, _row
 from vault_core.credential import Credential, Suspension, Validation, Version
 from vault_core.identities import Identity, IdentityPattern
 from vault_core.lease import Lease
+from vault_core.locker import Locker
+from vault_core.own_values import OwnSet
 from vault_core.settings import Settings
 from vault_core.tenants import TenantRules
 
@@ -34,7 +40,10 @@ DOCS = PROJECT / "docs"
 PAGES = [README, PROJECT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 API = (DOCS / "api.md").read_text()
 DATA = (DOCS / "data.md").read_text()
+CONTROL_ROOM = (DOCS / "control-room.md").read_text()
+TOURS = [README, DOCS / "control-room.md"]
 BASE = "/api/v1"
+VAULT = "/v2/credentialvault"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
@@ -99,6 +108,12 @@ class TestLinks:
         for named in re.findall(r"`((?:[\w-]+/)*[\w-]+\.md)`", page.read_text()):
             assert (page.parent / named).exists() or (PROJECT / named).exists(), named
 
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+    def test_and_tests_that_are_named_exist(self, page: Path) -> None:
+        for file, names in re.findall(r"`(tests/[\w/]+\.py)`(?: \(((?:`\w+`,? ?)+)\))?", page.read_text()):
+            there = (PROJECT / file).read_text()
+            assert [name for name in re.findall(r"\w+", names) if f"def {name}(" not in there] == [], file
+
 
 def anchors(page: Path) -> set[str]:
     """What the headings of a page can be linked by, as GitHub makes it."""
@@ -157,10 +172,63 @@ def aliases(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+def fields_within(model: type[BaseModel]) -> set[str]:
+    """The names of the fields of a model, and of the models within."""
+    schema = model.model_json_schema(by_alias=True)
+    return {name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", {})}
+
+
+class TestTheControlRoomPage:
+    def test_has_a_row_for_every_call(self) -> None:
+        calls = re.findall(r"^\| (`(?:GET|POST|PUT|DELETE) .*?`) \|", CONTROL_ROOM, re.MULTILINE)
+        named = [call.split(" ") for cell in calls for call in re.findall("`([^`]+)`", cell)]
+        told = {(method, path if re.match("/v[12]/", path) else VAULT + path) for method, path in named}
+        told |= {(method, path.replace("/v2/", "/v1/")) for method, path in told if path.startswith(VAULT)}
+        assert told == {(route.method, route.path) for route in CONTROL_ROOM_ROUTES}
+
+    def test_names_every_parameter_and_field(self) -> None:
+        models = [
+            model
+            for route in CONTROL_ROOM_ROUTES
+            for model in (route.query, route.body, *route.answers.values())
+            if isinstance(model, type)
+        ]
+        named = {name for model in models for name in fields_within(model)}
+        assert [name for name in sorted(named) if not re.search(rf"[`\".]{name}\b", CONTROL_ROOM)] == []
+
+    def test_names_every_operator_and_field_of_a_list(self) -> None:
+        told = {*Operator, *CREDENTIAL_FIELDS}
+        assert [name for name in sorted(told) if f"`{name}`" not in CONTROL_ROOM] == []
+
+    def test_shows_a_list_that_is_one(self) -> None:
+        [shown] = [json.loads(content) for kind, content in _FENCE.findall(CONTROL_ROOM) if kind == "json"]
+        assert ListRequest.read(shown).sort[0].field == shown["sort"][0]["field"]
+
+    def test_tells_every_status_of_a_refusal(self) -> None:
+        told = {int(status) for status in re.findall(r"^\| (\d{3}) \|", CONTROL_ROOM, re.MULTILINE)}
+        assert told == set(STATUSES.values())
+
+    def test_names_only_codes_of_refusals(self) -> None:
+        codes = {kind.code for kind in descendants(errors.VaultError)}
+        assert set(re.findall(r'(?:\d{3} `|"code": ?")([a-z-]+)', CONTROL_ROOM)) <= codes
+
+
 class TestTheDataPage:
     @pytest.mark.parametrize(
         "model",
-        [Credential, Version, Suspension, Validation, Identity, Lease, TenantRules],
+        [
+            Credential,
+            Attribute,
+            ValueMark,
+            Version,
+            Suspension,
+            Validation,
+            Identity,
+            Lease,
+            Locker,
+            OwnSet,
+            TenantRules,
+        ],
         ids=lambda one: one.__name__,
     )
     def test_names_every_field_of_what_is_stored(self, model: type[BaseModel]) -> None:
@@ -204,10 +272,10 @@ class Step(NamedTuple):
     shows: list[str]
 
 
-def tour() -> list[Step]:
-    """The commands of the README's console blocks, in order."""
+def tour(page: Path) -> list[Step]:
+    """The commands of the page's console blocks, in order."""
     steps: list[Step] = []
-    for kind, content in _FENCE.findall(README.read_text()):
+    for kind, content in _FENCE.findall(page.read_text()):
         for line in content.splitlines() if kind == "console" else ():
             if line.startswith("$ "):
                 steps.append(Step(line.removeprefix("$ "), []))
@@ -222,21 +290,33 @@ def here(command: str, stack: Stack) -> str:
     return command.replace(".venv/bin/python -m local", local).replace("http://127.0.0.1:7071", stack.url)
 
 
+def script_of(steps: list[Step], stack: Stack, record: Path) -> Path:
+    """Write a script that runs the steps in one shell and records the outcome of each; return where it is."""
+    lines = [
+        f"{{ {here(step.command, stack)}\n}} >{record}.{number}.out 2>&1; echo $? >{record}.{number}.status"
+        for number, step in enumerate(steps)
+    ]
+    script = record.with_suffix(".sh")
+    script.write_text("\n".join(lines))
+    return script
+
+
+def recorded(record: Path, number: int) -> tuple[str, str]:
+    """Return status and output of a step."""
+    return Path(f"{record}.{number}.status").read_text(), Path(f"{record}.{number}.out").read_text()
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tour is one with curl, which this machine lacks")
-async def test_the_tour_of_the_readme_works(tmp_path: Path) -> None:
-    steps = tour()
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tours are ones with curl, which this machine lacks")
+async def test_the_tours_of_the_pages_work(tmp_path: Path) -> None:
     async with up(tmp_path / "state", free_ports()) as stack:
-        lines = [
-            f"{{ {here(step.command, stack)}\n}} >{tmp_path}/{number}.out 2>&1; echo $? >{tmp_path}/{number}.status"
-            for number, step in enumerate(steps)
-        ]
-        script = tmp_path / "tour.sh"
-        script.write_text("\n".join(lines))
-        await run(["bash", str(script)])
-    assert sum(bool(step.shows) for step in steps) >= 5
-    for number, step in enumerate(steps):
-        output = (tmp_path / f"{number}.out").read_text()
-        assert (tmp_path / f"{number}.status").read_text() == "0\n", (step.command, output)
-        assert [text for text in step.shows if text not in output] == [], (step.command, output)
-        assert "urn:credentials-vault:problem" not in output or '"code"' in "".join(step.shows), output
+        for page in TOURS:
+            await run(["bash", str(script_of(tour(page), stack, tmp_path / page.stem))])
+    for page in TOURS:
+        steps = tour(page)
+        assert sum(bool(step.shows) for step in steps) >= 5
+        for number, step in enumerate(steps):
+            status, output = recorded(tmp_path / page.stem, number)
+            assert status == "0\n", (step.command, output)
+            assert [text for text in step.shows if text not in output] == [], (step.command, output)
+            assert '"code":' not in output or '"code"' in "".join(step.shows), output

@@ -269,6 +269,13 @@ def test_a_caller_without_roles_has_none() -> None:
     assert not any(caller().has(role) for role in Role)
 
 
+def test_the_names_of_a_callers_roles_are_those_that_the_vault_knows_and_the_others() -> None:
+    held = Caller("contoso", ALICE, frozenset({Role.LOCKER_ADMIN}), frozenset(), frozenset({"finance-bots"}))
+    assert held.role_names == {"locker-admin", "finance-bots"}
+    assert {type(name) for name in held.role_names} == {str}
+    assert caller(Role.USER).role_names == {"user"}
+
+
 def test_every_id_of_the_token_means_me_and_nothing_else_does() -> None:
     me = caller(Role.USER)
     assert me.is_me("a-1")

@@ -50,7 +50,7 @@ def tenant(**defaults: object) -> TenantRules:
 
 
 def after_rotation(credential: Credential, at: datetime) -> Credential:
-    return rotated(credential, Accepted({}, {}), "memory/t0-next", "print-next", OWNER, at)
+    return rotated(credential, Accepted({}, {}), (), "memory/t0-next", "print-next", OWNER, at)
 
 
 class TestTerms:

@@ -13,35 +13,46 @@ from tests.faults import Fault, Plan
 from tests.vaults import ALICE, BOB, DEPLOY_AGENT, MALLORY, NOON, World, agent, person
 from vault_core.errors import AccessDenied, NotFound, Unavailable
 from vault_core.identities import Caller, Role
-from vault_core.policies import BUILT_IN_DEFAULTS, Action, Decision, LeasePolicy, Subject, decide, sees
+from vault_core.policies import (
+    BUILT_IN_DEFAULTS,
+    NO_PART,
+    Action,
+    Decision,
+    LeasePolicy,
+    Part,
+    Subject,
+    decide,
+    sees,
+)
 
 OWNER_ID = "id-olivia"
 ALLOWS_EVERYONE = LeasePolicy.model_validate({"allowedIdentities": [{"type": "any"}]})
-CHANGES = (Action.UPDATE, Action.ROTATE, Action.REVOKE, Action.SUSPEND, Action.RESUME, Action.DELETE)
+CHANGES = (Action.UPDATE, Action.REVOKE, Action.SUSPEND, Action.RESUME, Action.DELETE)
 
 
 def caller(roles: str, name: str = "carl") -> Caller:
     return person(name, *(Role(role) for role in roles.split()))
 
 
-def subject(*, shared: bool) -> Subject:
-    return Subject("id", "db-password", OWNER_ID, ALLOWS_EVERYONE if shared else BUILT_IN_DEFAULTS)
+def subject(*, shared: bool, parts: frozenset[Part] = NO_PART) -> Subject:
+    return Subject("id", "db-password", OWNER_ID, ALLOWS_EVERYONE if shared else BUILT_IN_DEFAULTS, parts)
 
 
-# What a caller may do: R read, C change (update, rotate, revoke, suspend, resume, delete), T transfer, L lease.
-# A dot is a denial, a dash a credential that the caller may not know of.
+# What a caller may do: R read, C change (update, revoke, suspend, resume, delete), V rotate, T transfer, L lease.
+# A dot is a denial, a dash a credential that the caller may not know of. The caller owns the credential, is allowed
+# by its policy, is a stranger to it, or has a part in the locker that it is in.
 TABLE = """
-roles                 owner  allowed  stranger
--                     .CT.   -        -
-viewer                RCT.   R...     -
-user                  RCTL   R..L     -
-manager               RCTL   RC.L     RC..
-admin                 RCTL   RC.L     RC..
-auditor               .CT.   -        -
-vendor                .CT.   -        -
-locker-admin          .CT.   --T-     --T-
-viewer+locker-admin   RCT.   R.T.     --T-
-manager+locker-admin  RCTL   RCTL     RCT.
+roles                 owner  allowed  stranger  in-consumer  in-participant  in-manager  in-owner
+-                     .CVT.  -        -         -            -               ..V..       ..VT.
+viewer                RCVT.  R....    -         R....        -               R.V..       R.VT.
+user                  RCVTL  R...L    -         R...L        -               R.V.L       R.VTL
+manager               RCVTL  RCV.L    RCV..     RCV.L        RCV..           RCV.L       RCVTL
+admin                 RCVTL  RCV.L    RCV..     RCV.L        RCV..           RCV.L       RCVTL
+auditor               .CVT.  -        -         -            -               ..V..       ..VT.
+vendor                .CVT.  -        -         -            -               ..V..       ..VT.
+locker-admin          RCVT.  R.VT.    R.VT.     R.VT.        R.VT.           R.VT.       R.VT.
+viewer+locker-admin   RCVT.  R.VT.    R.VT.     R.VT.        R.VT.           R.VT.       R.VT.
+manager+locker-admin  RCVTL  RCVTL    RCVT.     RCVTL        RCVT.           RCVTL       RCVTL
 """
 
 
@@ -59,10 +70,17 @@ def expected(mark: str, letter: str) -> Decision:
 @pytest.mark.parametrize(("roles", "relation", "rights"), rows())
 def test_rights_are_as_the_table_says(roles: str, relation: str, rights: str) -> None:
     who = caller(roles.replace("+", " ").strip("-"), "olivia" if relation == "owner" else "carl")
-    about = subject(shared=relation == "allowed")
-    marks = rights * 4 if rights == "-" else rights
-    actions = {"R": (Action.READ,), "C": CHANGES, "T": (Action.TRANSFER,), "L": (Action.LEASE,)}
-    for letter, mark in zip("RCTL", marks, strict=True):
+    part = relation.partition("in-")[2]
+    about = subject(shared=relation == "allowed", parts=frozenset({Part(part)}) if part else NO_PART)
+    marks = rights * 5 if rights == "-" else rights
+    actions = {
+        "R": (Action.READ,),
+        "C": CHANGES,
+        "V": (Action.ROTATE,),
+        "T": (Action.TRANSFER,),
+        "L": (Action.LEASE,),
+    }
+    for letter, mark in zip("RCVTL", marks, strict=True):
         for action in actions[letter]:
             decision = decide(who, action, about)
             if mark == "." and not sees(who, about):
@@ -72,7 +90,7 @@ def test_rights_are_as_the_table_says(roles: str, relation: str, rights: str) ->
 
 
 def test_the_table_has_every_action() -> None:
-    assert {Action.READ, Action.TRANSFER, Action.LEASE, *CHANGES} == set(Action)
+    assert {Action.READ, Action.ROTATE, Action.TRANSFER, Action.LEASE, *CHANGES} == set(Action)
 
 
 def test_an_owner_is_known_by_any_id_of_the_token() -> None:

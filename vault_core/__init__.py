@@ -3,9 +3,13 @@
     vault.py               the services, wired to the stores: begin here
 
     credential.py          a credential and the rules of its life
-    credentials.py         what callers do with credentials; beside it: _requests, _changes, _rows, _listing
+    credentials.py         what callers do with credentials; beside it: _requests, _changes, _rows, _writes, _listing
     new_values.py          a value on its way into a credential
     credential_types/      the six types: what they accept, show, and may be rotated to
+    attributes.py          the named parts of a credential: a type's fields, or its own
+    attribute_values.py    what callers do with single values; own_values.py: those that consumers give for themselves
+    locker.py              a locker, who has which part in it, and the rules of its life
+    lockers.py             what callers do with lockers; beside it: locker_rows.py
     lease.py               a lease and the rules of its life
     grants.py, leases.py   how a lease is granted; what callers do with it; beside: lease_rows.py, lease_events.py
     endings.py             what follows a revocation, deletion or rotation
@@ -14,14 +18,17 @@
 
     identities.py          callers, roles, identity patterns
     policies.py            who may do what, and the guard
+    admission.py           the way to a credential: find it, look into its locker, ask the guard
     audit.py               who did what
     repeats.py             what an Idempotency-Key promises
     agenda.py, upkeep/     what must be looked at later, and the timers that do
     sealing.py, values.py  what the stores hold is opened only here
+    transport.py           values under an RSA key on their way; transport_keys.py: the tenants' keys
     stores/                the ports, and their adapters: memory, Azure Tables, Key Vault
     health.py              do the stores answer, do the timers run
 
-    api/                   edge.py (decode, identify, encode), routes.py (every operation), handlers by noun
+    api/                   edge.py and dialects.py (decode, identify, encode), routes.py (every operation), handlers
+    api/control_room/      the second face: its own routes.py, dialect.py and handlers, over the same services
     timers.py              the timer-triggered functions
     errors.py              every refusal, as a tree
     settings.py            what an operator decides

@@ -37,6 +37,8 @@ class Task(StrEnum):
     REVOKE = "revoke"  # a revoked credential: end its leases, disable its values
     PURGE = "purge"  # a revoked credential past its retention: destroy its values
     DELETE = "delete"  # a deleted credential: end its leases, destroy its values, remove its row
+    PRUNE = "prune"  # a credential that may have lost attributes: destroy what consumers gave for them
+    EMPTY = "empty"  # a deleted locker: take its credentials out, remove its row
     RESCHEDULE = "reschedule"  # the tenant's notice period or defaults changed: look at its credentials anew
 
 
@@ -79,6 +81,14 @@ def retirement(tenant: str, due_at: datetime, credential_id: str, number: int) -
     return intent(
         tenant, Task.RETIRE, due_at, f"{credential_id}|{number}", credential=credential_id, version=str(number)
     )
+
+
+def pruning(tenant: str, due_at: datetime, credential_id: str, consumer_id: str = "") -> Row:
+    """Return an entry that asks, from `due_at` on, to destroy what consumers gave that is no longer asked for.
+
+    `consumer_id` keeps apart the entries of consumers who give values at the same instant.
+    """
+    return intent(tenant, Task.PRUNE, due_at, f"{credential_id}|{consumer_id}", credential=credential_id)
 
 
 def look(tenant: str, queue: Queue, due_at: datetime, subject: str) -> Row:

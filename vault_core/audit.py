@@ -77,6 +77,7 @@ class Event(StrEnum):
     CREDENTIAL_EXPIRED = "credential.expired"
     CREDENTIAL_ROTATION_DUE = "credential.rotation_due"
     VALUE_READ = "value.read"
+    VALUE_WRITTEN = "value.written"
     LEASE_CREATED = "lease.created"
     LEASE_RENEWED = "lease.renewed"
     LEASE_EXPIRED = "lease.expired"
@@ -84,6 +85,13 @@ class Event(StrEnum):
     ACCESS_DENIED = "access.denied"
     POLICY_UPDATED = "policy.updated"
     TENANT_SETTINGS_UPDATED = "tenant.settings_updated"
+    LOCKER_CREATED = "locker.created"
+    LOCKER_UPDATED = "locker.updated"
+    LOCKER_DELETED = "locker.deleted"
+    LOCKER_MEMBER_CHANGED = "locker.member_changed"
+    LOCKER_CONSUMER_CHANGED = "locker.consumer_changed"
+    LOCKER_CREDENTIAL_ASSIGNED = "locker.credential_assigned"
+    LOCKER_CREDENTIAL_REMOVED = "locker.credential_removed"
 
     def by(self, caller: Caller, at: datetime, **about: Any) -> AuditEvent:
         """Return this event as done by the caller; `about` are further fields of `AuditEvent`."""

@@ -8,15 +8,21 @@ pending → active → expiring → expired        as time goes (validity dates,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from vault_core import attributes as attribute_rules
+from vault_core.attributes import Attribute, OwnAttributes
 from vault_core.credential_types import TYPES, Accepted, CredentialType
 from vault_core.errors import (
+    CredentialChanged,
     CredentialExpired,
+    CredentialIncomplete,
+    CredentialInLocker,
     CredentialNotUsable,
     CredentialRevoked,
     StaleVersion,
@@ -56,7 +62,10 @@ Environment = Literal["production", "test", "preview"]
 
 
 class Version(Record):
-    """One value that the credential has or had. `secret` names the value; None once it is destroyed."""
+    """One value that the credential has or had. `secret` names the value; None once it is destroyed.
+
+    A version of a credential none of whose attributes has a standard value holds nothing: it never had a secret.
+    """
 
     number: int
     state: State
@@ -67,6 +76,11 @@ class Version(Record):
     rotated_at: datetime | None = None
     revoked_at: datetime | None = None
     destroyed_at: datetime | None = None
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether there never was a value."""
+        return not self.fingerprint
 
 
 class Suspension(Record):
@@ -87,7 +101,10 @@ class Validation(Record):
 
 
 class Credential(Record):
-    """The aggregate root. `revision` counts the changes that a caller can see; `ends_at` is the value's own end."""
+    """The aggregate root. `ends_at` is the value's own end.
+
+    `revision` counts the changes that a caller can see; `edition` those of name, description and attributes alone.
+    """
 
     id: str
     name: str
@@ -102,6 +119,7 @@ class Credential(Record):
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     versions: Annotated[tuple[Version, ...], Field(min_length=1)]
+    attributes: Annotated[tuple[Attribute, ...], Field(min_length=1)]
     details: dict[str, Any] = {}
     ends_at: datetime | None = None
     validation: Validation
@@ -113,6 +131,7 @@ class Credential(Record):
     updated_at: datetime
     updated_by: Identity
     revision: int = 0
+    edition: int = 0
     announced: tuple[str, ...] = ()
     rotation_look_at: datetime | None = None
     check_look_at: datetime | None = None
@@ -125,8 +144,23 @@ class Credential(Record):
 
     @property
     def kind(self) -> CredentialType:
-        """The type that knows the rules of this credential's values."""
-        return TYPES[self.type]
+        """What knows the rules of this credential's values: its type, or its own attributes."""
+        return OwnAttributes(self.attributes) if self.has_own_attributes else TYPES[self.type]
+
+    @property
+    def has_own_attributes(self) -> bool:
+        """Whether the attributes are the credential's own, not the fields of its type."""
+        return attribute_rules.are_own(self.type, self.attributes)
+
+    @property
+    def lacks(self) -> list[str]:
+        """The names of the standard attributes that have no value yet; a type's own fields are checked by the type."""
+        return [one.name for one in self.attributes if self.has_own_attributes and not (one.user_provided or one.value)]
+
+    @property
+    def user_provided(self) -> list[Attribute]:
+        """The attributes whose values each consumer gives for itself."""
+        return [one for one in self.attributes if one.user_provided]
 
     @property
     def ends(self) -> datetime | None:
@@ -159,6 +193,15 @@ def status(credential: Credential, now: datetime, notice: timedelta) -> Status:
 
 def refusal_to_lease(credential: Credential, now: datetime) -> VaultError | None:
     """Return why no lease can be granted or renewed at `now`, or None when one can."""
+    if refusal := refusal_to_use(credential, now):
+        return refusal
+    if credential.lacks:
+        return CredentialIncomplete(f"Not every attribute has a value yet; first set: {', '.join(credential.lacks)}.")
+    return None
+
+
+def refusal_to_use(credential: Credential, now: datetime) -> VaultError | None:
+    """Return why no value of the credential may be handed out at `now`, or None when one may."""
     match status(credential, now, timedelta(0)):
         case Status.REVOKED:
             return CredentialRevoked("This credential was revoked, which is final; ask its owner for another one.")
@@ -187,6 +230,18 @@ def check_not_revoked(credential: Credential) -> None:
         raise CredentialRevoked("This credential was revoked, which is final; create a new one.")
 
 
+def check_not_in_locker(credential: Credential, what: str) -> None:
+    """Return unless the credential is in a locker, whose people rely on it as it is; `CredentialInLocker` then."""
+    if credential.locker_id:
+        raise CredentialInLocker(f"Take the credential out of its locker before you {what}.")
+
+
+def check_same_place(credential: Credential, before: Credential) -> None:
+    """Return when name and locker are still as they were; for changes that also write the rows of either."""
+    if (credential.name, credential.locker_id) != (before.name, before.locker_id):
+        raise CredentialChanged("The credential has another name or locker now; read it and repeat the request.")
+
+
 def changed(credential: Credential, by: Identity, now: datetime, **changes: Any) -> Credential:
     """Return the credential with a change that callers can see."""
     return credential.but(updated_at=now, updated_by=by, revision=credential.revision + 1, **changes)
@@ -195,19 +250,18 @@ def changed(credential: Credential, by: Identity, now: datetime, **changes: Any)
 def rotated(
     credential: Credential,
     accepted: Accepted,
-    secret: str,
+    given: Collection[str],
+    secret: str | None,
     fingerprint: str,
     by: Identity,
     now: datetime,
 ) -> Credential:
     """Return the credential with a new active version; the one before it is `rotated`.
 
-    Raises `VersionLimitReached` when 100 values are kept, because leases on them still run.
+    `given` names the attributes whose values were set; the rest of `accepted` stays as it was. Without a `secret` the
+    version holds nothing. Raises `VersionLimitReached` when 100 values are kept, because leases on them still run.
     """
-    if sum(version.secret is not None for version in credential.versions) >= MAX_KEPT_VERSIONS:
-        raise VersionLimitReached(
-            f"Leases still run on {MAX_KEPT_VERSIONS} replaced values; let some end, or lower maxLeaseTTL, then rotate."
-        )
+    check_room_for_a_version(credential)
     old = credential.newest.but(state=State.ROTATED, rotated_at=now)
     new = Version(
         number=old.number + 1,
@@ -222,10 +276,40 @@ def rotated(
         by,
         now,
         versions=_without_the_long_gone((*credential.versions[:-1], old, new)),
+        attributes=attribute_rules.marked(credential.attributes, accepted.fields, given, by.id, now),
         details=dict(accepted.details),
         ends_at=accepted.ends_at,
-        validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
+        validation=first_verdict(secret, now),
     )
+
+
+def check_room_for_a_version(credential: Credential) -> None:
+    """Return when another value can be kept; `VersionLimitReached` when 100 are, because leases on them still run."""
+    if sum(version.secret is not None for version in credential.versions) >= MAX_KEPT_VERSIONS:
+        raise VersionLimitReached(
+            f"Leases still run on {MAX_KEPT_VERSIONS} replaced values; let some end, or lower maxLeaseTTL, then rotate."
+        )
+
+
+def first_verdict(secret: str | None, now: datetime) -> Validation:
+    """Return what is known of a value that was just accepted, or of a version that holds none."""
+    if secret is None:
+        return Validation(status="unknown", checked_at=now, verdict_at=now, reason="no-value")
+    return Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted")
+
+
+def in_locker(credential: Credential, locker_id: str) -> Credential:
+    """Return the credential in this locker; `CredentialInLocker` when it is in another."""
+    if credential.locker_id not in (None, locker_id):
+        raise CredentialInLocker("The credential is in another locker; take it out of there first.")
+    return credential.but(locker_id=locker_id, revision=credential.revision + 1)
+
+
+def out_of_locker(credential: Credential, locker_id: str) -> Credential:
+    """Return the credential out of this locker; as it is when it is not in there."""
+    if credential.locker_id != locker_id:
+        return credential
+    return credential.but(locker_id=None, revision=credential.revision + 1)
 
 
 def revoked(credential: Credential, by: Identity, now: datetime, reason: str | None) -> Credential:

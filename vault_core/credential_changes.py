@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from vault_core.credential import Credential, State, Validation, Version, changed
-from vault_core.credential_requests import MAX_METADATA, CreateCredential, UpdateCredential
+from vault_core import attributes as attribute_rules
+from vault_core.attributes import Attribute, marked
+from vault_core.credential import Credential, State, Version, changed, first_verdict
+from vault_core.credential_requests import MAX_METADATA, CreateCredential, RedefineCredential, UpdateCredential
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import Identity
 from vault_core.new_values import NewValue
@@ -20,13 +22,19 @@ _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 def created(
     credential_id: str,
     wanted: CreateCredential,
+    attributes: tuple[Attribute, ...],
     new: NewValue,
     by: Identity,
     now: datetime,
 ) -> Credential:
     """Return the credential that the request asks for; `InvalidInput` when its parts contradict each other."""
     first = Version(
-        number=1, state=State.ACTIVE, secret=new.secret, fingerprint=new.fingerprint, created_at=now, created_by=by
+        number=1 if new.secret else 0,
+        state=State.ACTIVE,
+        secret=new.secret,
+        fingerprint=new.fingerprint,
+        created_at=now,
+        created_by=by,
     )
     credential = Credential(
         id=credential_id,
@@ -41,9 +49,10 @@ def created(
         valid_from=wanted.valid_from,
         valid_until=wanted.valid_until,
         versions=(first,),
+        attributes=marked(attributes, new.accepted.fields, (), by.id, now),
         details=dict(new.accepted.details),
         ends_at=new.accepted.ends_at,
-        validation=Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted"),
+        validation=first_verdict(new.secret, now),
         created_at=now,
         created_by=by,
         updated_at=now,
@@ -65,9 +74,35 @@ def updated(
         changes["metadata"] = _merged(credential.metadata, patch.metadata)
     if "policy" in changes:
         changes["policy"] = _merged_policy(credential.policy, patch.policy)
+    if patch.model_fields_set & {"name", "description"}:
+        changes["edition"] = credential.edition + 1
     after = changed(credential, by, now, **changes)
     _check(after)
     return _with_uncounted(credential, after, rules, now)
+
+
+def redefined(credential: Credential, wanted: RedefineCredential, by: Identity, now: datetime) -> Credential:
+    """Return the credential with another name, description and attributes.
+
+    Raises `InvalidInput` when the attributes are those of a type, which are fixed, and are to change.
+    """
+    attributes = credential.attributes
+    if wanted.attributes is not None:
+        attributes = attribute_rules.redefined(attributes, wanted.attributes, by.id, now)
+    if attributes != credential.attributes and not credential.has_own_attributes:
+        fault = FieldError("attributes", f"are the fields of the type {credential.type}")
+        raise InvalidInput("The attributes of this credential cannot change; send them as they are.", (fault,))
+    after = changed(
+        credential,
+        by,
+        now,
+        name=wanted.name,
+        description=wanted.description,
+        attributes=attributes,
+        edition=credential.edition + 1,
+    )
+    _check(after)
+    return after
 
 
 def _merged(metadata: dict[str, str], patch: dict[str, str | None] | None) -> dict[str, str]:
@@ -94,7 +129,7 @@ def _check(credential: Credential) -> None:
         fault = FieldError("validUntil", "must be after validFrom")
         raise InvalidInput("The credential would never be valid; give a later validUntil.", (fault,))
     if len(credential.model_dump_json(exclude={"versions"})) > MAX_RECORD:
-        fault = FieldError("metadata", "is too large, together with the policy")
+        fault = FieldError("metadata", "is too large, together with the policy and the attributes")
         raise InvalidInput(f"The credential would take over {MAX_RECORD} characters; shorten its metadata.", (fault,))
     if len(credential.metadata) > MAX_METADATA:
         fault = FieldError("metadata", f"may hold {MAX_METADATA} keys")

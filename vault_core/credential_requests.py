@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from vault_core import durations
+from vault_core.attributes import OWN_TYPE, Definitions
 from vault_core.credential import Environment
 from vault_core.names import Name
 from vault_core.policies import LeasePolicy
@@ -61,14 +62,23 @@ class _WithValue(WireModel):
     fields_: Annotated[FieldValues | None, Field(alias="fields", description="The value as named fields")] = None
 
     @model_validator(mode="after")
-    def _one_of_the_two(self) -> _WithValue:
-        if (self.value is None) == (self.fields_ is None):
+    def _one_of_the_two(self) -> Self:
+        if self.value is not None and self.fields_ is not None:
+            raise ValueError("give either `value` or `fields`")
+        if self.value is None and self.fields_ is None and not self._may_lack_a_value():
             raise ValueError("give either `value` or `fields`")
         return self
 
+    def _may_lack_a_value(self) -> bool:
+        return False
+
 
 class CreateCredential(_WithValue):
-    """A credential to create; the caller becomes its owner."""
+    """A credential to create; the caller becomes its owner.
+
+    With `attributes`, which only a generic-secret may bring, `fields` holds values by their names; what it leaves out
+    is set later.
+    """
 
     name: Name
     type: TypeName
@@ -79,6 +89,16 @@ class CreateCredential(_WithValue):
     marketplaces: Marketplaces = ()
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+    attributes: Annotated[Definitions | None, Field(description="The named parts, in place of one `value`")] = None
+
+    @model_validator(mode="after")
+    def _own_attributes_fit(self) -> Self:
+        if self.attributes is not None and self.type != OWN_TYPE:
+            raise ValueError(f"only a credential of the type {OWN_TYPE} brings attributes of its own")
+        return self
+
+    def _may_lack_a_value(self) -> bool:
+        return self.attributes is not None
 
 
 class PolicyChanges(LeasePolicy):
@@ -86,8 +106,9 @@ class PolicyChanges(LeasePolicy):
 
 
 class UpdateCredential(WireModel):
-    """A JSON merge patch (RFC 7396): what is left out stays, null returns to the default."""
+    """A JSON merge patch (RFC 7396): what is left out stays, null returns to the default; a name has none."""
 
+    name: Name | None = None
     description: Description | None = None
     metadata: MetadataChanges | None = None
     policy: PolicyChanges | None = None
@@ -96,11 +117,35 @@ class UpdateCredential(WireModel):
     valid_from: Instant | None = None
     valid_until: Instant | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str:
+        if name is None:
+            raise ValueError("must be a name; leave it out to keep the present one")
+        return name
+
+
+class RedefineCredential(WireModel):
+    """Name, description and attributes, whole; without `attributes` these stay as they are."""
+
+    name: Name
+    description: Description = ""
+    attributes: Definitions | None = None
+
 
 class RotateCredential(_WithValue):
-    """The new value. `allowTargetChange` says that another driver or host of a database URL is meant."""
+    """The new value. `allowTargetChange` says that another driver or host of a database URL is meant.
+
+    Of a credential with attributes of its own, values that are left out stay as they are.
+    """
 
     allow_target_change: bool = False
+
+
+class SetOwnValues(WireModel):
+    """The caller's own values of user-provided attributes, by their names; what is left out stays."""
+
+    fields_: Annotated[FieldValues, Field(alias="fields", min_length=1)]
 
 
 class WithReason(WireModel):

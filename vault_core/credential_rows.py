@@ -13,7 +13,6 @@ from vault_core.tenants import TenantRules
 
 _REMEMBERED = 1000
 _NOBODY = "00000000-0000-0000-0000-000000000000"  # no credential has this id
-_LONGEST_KEPT = 507  # a row key holds 512, and this one begins with `name:`
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,8 @@ def credential_key(credential_id: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return the key of the row that holds a name, the same for all names that count as equal."""
-    # Names hold no character that keys forbid; a reference from a URL may, and is then no name.
-    folded = names.fold(name)
-    length = len(folded.encode("utf-16-le", "surrogatepass")) // 2  # as the table service counts
-    if not 0 < length <= _LONGEST_KEPT or any(mark in "/\\#?" or not mark.isprintable() for mark in folded):
-        raise RowMissing("name")
-    return f"name:{folded}"
+    """Return the key of the row that holds a credential's name; `RowMissing` for what cannot be one."""
+    return names.row_key("name", name)
 
 
 def row_of(tenant: str, credential: Credential, etag: str = "") -> Row:
@@ -124,6 +118,8 @@ def row_of(tenant: str, credential: Credential, etag: str = "") -> Row:
         "shared": bool(credential.policy.allowed_identities),
         "ownPolicy": credential.policy.allowed_identities is not None,
     }
+    if credential.locker_id:
+        columns |= {"locker": credential.locker_id, "inLocker": True}
     return Row(tenant, credential_key(credential.id), credential.document(), columns, etag)
 
 

@@ -1,4 +1,4 @@
-"""Credentials: create, read, list, update, rotate, revoke, suspend, resume, delete, transfer.
+"""Credentials: create, read, update, rotate, revoke, suspend, resume, transfer, delete.
 
 The order of writes is such that a crash between any two loses nothing and leaks nothing:
 
@@ -7,18 +7,21 @@ The order of writes is such that a crash between any two loses nothing and leaks
     revoke   audit → {credential revoked, intent to finish} → leases ended → values disabled → intent becomes a purge
     delete   audit → {credential marked, name freed, intent to finish} → leases ended → values gone → row gone
 
-What follows the braces is `endings.py`, which the reconciler runs as well when a crash cut it short.
+What follows the braces is `endings.py`, which the reconciler runs as well when a crash cut it short. Values of single
+attributes are in `attribute_values.py`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from vault_core import agenda, credential_changes
+from vault_core import attributes as attribute_rules
+from vault_core.admission import Admission
 from vault_core.audit import AuditEvent, AuditLog, Event
 from vault_core.concurrency import together
 from vault_core.credential import (
@@ -26,19 +29,23 @@ from vault_core.credential import (
     State,
     Suspension,
     changed,
+    check_not_in_locker,
     check_not_revoked,
+    check_room_for_a_version,
+    check_same_place,
     check_unchanged,
     revoked,
     rotated,
 )
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
 from vault_core.credential_rows import CredentialRows, Found, name_key, row_of, with_agenda
+from vault_core.credential_writes import CredentialWrites, Rule
 from vault_core.endings import Endings
 from vault_core.errors import (
     Conflict,
     CredentialChanged,
-    CredentialInLocker,
     NameTaken,
+    NotAMember,
     NotFound,
     RowChanged,
     RowExists,
@@ -48,23 +55,26 @@ from vault_core.errors import (
     VaultError,
 )
 from vault_core.identities import Caller
+from vault_core.locker_rows import FoundLocker, LockerRows
+from vault_core.names import fold
 from vault_core.new_values import NewValues
-from vault_core.policies import ABSENT, Action, Guard, Subject
+from vault_core.policies import ABSENT, NO_PART, Action, Part
 from vault_core.repeats import Once, Repeats, Reservation
 from vault_core.stores import Change, Delete, Discard, Insert, Put, Row
 from vault_core.tenants import TenantRules, Tenants
 
 FINISH_AFTER = timedelta(minutes=2)
-_ATTEMPTS = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME_TAKEN = "A credential with this name exists, regardless of case; choose another name."
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A credential with the tenant's rules, which its view needs."""
+    """A credential with what its views need: the tenant's rules, and what the caller is in its locker, if known."""
 
     credential: Credential
     rules: TenantRules
+    parts: frozenset[Part] = NO_PART
 
 
 class Credentials:
@@ -73,17 +83,21 @@ class Credentials:
     def __init__(
         self,
         rows: CredentialRows,
+        lockers: LockerRows,
+        admission: Admission,
+        writes: CredentialWrites,
         new_values: NewValues,
         audit: AuditLog,
-        guard: Guard,
         tenants: Tenants,
         repeats: Repeats,
         endings: Endings,
     ) -> None:
         self._rows = rows
+        self._lockers = lockers
+        self._admission = admission
+        self._writes = writes
         self._new_values = new_values
         self._audit = audit
-        self._guard = guard
         self._tenants = tenants
         self._repeats = repeats
         self._endings = endings
@@ -93,25 +107,32 @@ class Credentials:
 
         Raises `InvalidInput`, `ValueRefused`, `NameTaken` and `IdempotencyKeyReused`.
         """
-        new = await self._new_values.accept(caller.tenant, wanted, now)
-        reservation = await self._repeats.reserve(caller, once, {"credential": _new_id(now)}, now)
+        attributes = (
+            attribute_rules.of_type(wanted.type, caller.identity.id, now)
+            if wanted.attributes is None
+            else attribute_rules.defined(wanted.attributes, caller.identity.id, now)
+        )
+        new = await self._new_values.accept(caller.tenant, wanted, attributes, now)
+        reservation = await self._repeats.reserve(caller, once, {"credential": new_id(now)}, now)
         if reservation.done:
             return await self.read(caller, reservation.plan["credential"], now)  # perhaps it is another's by now
         rules = await self._tenants.rules(caller.tenant)
-        credential = credential_changes.created(reservation.plan["credential"], wanted, new, caller.identity, now)
-        event = _event(Event.CREDENTIAL_CREATED, caller, credential, now, type=wanted.type)
-        intent = await self._new_values.write(caller.tenant, credential.id, new, event, now)
+        credential = credential_changes.created(
+            reservation.plan["credential"], wanted, attributes, new, caller.identity, now
+        )
+        event = told(Event.CREDENTIAL_CREATED, caller, credential, now, type=wanted.type)
+        removals = await self._new_values.write(caller.tenant, credential.id, new, [event], now)
         try:
-            await self._insert(caller.tenant, credential, rules, intent, reservation)
+            await self._insert(caller.tenant, credential, rules, removals, reservation)
         except (RowExists, RowChanged) as conflict:
-            await self._new_values.give_up(intent, event, Conflict.code)
+            await self._new_values.give_up(removals, [event], Conflict.code)
             return await self._not_inserted(caller, credential, conflict)
         return Shown(credential, rules)
 
     async def read(self, caller: Caller, reference: str, now: datetime) -> Shown:
         """Return the credential with this id or name."""
-        found, rules = await self._admit(caller, Action.READ, reference, now)
-        return Shown(found.credential, rules)
+        admitted = await self._admission.admit(caller, Action.READ, reference, now)
+        return Shown(admitted.found.credential, admitted.rules, admitted.parts)
 
     async def id_of(self, tenant: str, name: str) -> str:
         """Return the id of the credential that has this name now; for those who may see everything of the tenant."""
@@ -123,7 +144,11 @@ class Credentials:
     async def update(
         self, caller: Caller, reference: str, patch: UpdateCredential, if_match: str | None, now: datetime
     ) -> Shown:
-        """Change what the merge patch names. Raises `InvalidInput`, `StaleVersion` and `CredentialRevoked`."""
+        """Change what the merge patch names.
+
+        Raises `InvalidInput`, `StaleVersion`, `NameTaken`, `CredentialInLocker` (for a new name) and
+        `CredentialRevoked`.
+        """
         found, rules = await self._admit(caller, Action.UPDATE, reference, now)
         if "policy" in patch.model_fields_set:  # what held for leases until now must be known exactly
             rules = await self._tenants.current(caller.tenant)
@@ -131,13 +156,17 @@ class Credentials:
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
             check_not_revoked(credential)
+            if patch.name not in (None, credential.name):
+                check_not_in_locker(credential, "rename it")
+                check_same_place(credential, found.credential)
             return credential_changes.updated(credential, patch, rules, caller.identity, now)
 
-        events = [_event(Event.CREDENTIAL_UPDATED, caller, found.credential, now, fields=_wire_names(patch))]
+        events = [told(Event.CREDENTIAL_UPDATED, caller, found.credential, now, fields=_wire_names(patch))]
         if "policy" in patch.model_fields_set:
             policy = rule(found.credential).policy.model_dump(mode="json", by_alias=True, exclude_none=True)
-            events.append(_event(Event.POLICY_UPDATED, caller, found.credential, now, policy=policy))
-        return await self._change(found, rules, rule, events)
+            events.append(told(Event.POLICY_UPDATED, caller, found.credential, now, policy=policy))
+        renaming = renamed(caller.tenant, found.credential, patch.name or found.credential.name)
+        return await self._change(found, rules, rule, events, *renaming)
 
     async def rotate(
         self,
@@ -159,31 +188,27 @@ class Credentials:
             return await self._result(caller, found.credential.id)
         check_unchanged(found.credential, if_match)
         check_not_revoked(found.credential)
+        check_room_for_a_version(found.credential)
         new = await self._new_values.accept_replacement(caller.tenant, found.credential, wanted, now)
         before = found.credential.newest.number
 
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
             check_not_revoked(credential)
-            if credential.newest.number != before:
-                raise CredentialChanged("Another rotation was faster; read the credential before you rotate it again.")
-            return rotated(credential, new.accepted, new.secret, new.fingerprint, caller.identity, now)
+            if credential.newest.number != before or credential.attributes != found.credential.attributes:
+                raise CredentialChanged("Another change was faster; read the credential before you rotate it again.")
+            return rotated(credential, new.accepted, new.given, new.secret, new.fingerprint, caller.identity, now)
 
-        event = _event(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1)
-        intent = await self._new_values.write(caller.tenant, found.credential.id, new, event, now)
-        retire = agenda.retirement(caller.tenant, now, found.credential.id, before)
+        event = told(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1)
         try:
-            kept = await self._replace(found, rules, rule, Delete(intent), Put(retire), *reservation.settled)
+            kept = await self._writes.promote(found, rules, rule, new, [event], now, *reservation.settled)
         except Unavailable:
-            raise  # perhaps it was applied: the intent tells the reconciler
-        except VaultError as refusal:
-            await self._new_values.give_up(intent, event, refusal.code)
+            raise
+        except VaultError:
             twin = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
             if twin.done:  # the same request, sent twice at once
                 return await self._result(caller, found.credential.id)
             raise
-        if kept.credential.newest.secret != new.secret:
-            await self._new_values.give_up(intent, event, CredentialChanged.code)
         return Shown(kept.credential, rules)
 
     async def revoke(
@@ -195,7 +220,7 @@ class Credentials:
         credential_id = found.credential.id
         intent = agenda.intent(caller.tenant, agenda.Task.REVOKE, now + FINISH_AFTER, credential_id)
         if found.credential.newest.state is not State.REVOKED:
-            event = _event(Event.CREDENTIAL_REVOKED, caller, found.credential, now, reason=reason)
+            event = told(Event.CREDENTIAL_REVOKED, caller, found.credential, now, reason=reason)
             await self._change(
                 found, rules, lambda credential: revoked(credential, caller.identity, now, reason), [event], Put(intent)
             )
@@ -220,7 +245,7 @@ class Credentials:
             check_not_revoked(credential)
             return changed(credential, caller.identity, now, suspended=suspension)
 
-        event = _event(Event.CREDENTIAL_SUSPENDED, caller, found.credential, now, reason=reason)
+        event = told(Event.CREDENTIAL_SUSPENDED, caller, found.credential, now, reason=reason)
         return await self._change(found, rules, rule, [event], *reservation.settled)
 
     async def resume(
@@ -240,21 +265,41 @@ class Credentials:
             check_not_revoked(credential)
             return changed(credential, caller.identity, now, suspended=None)
 
-        event = _event(Event.CREDENTIAL_RESUMED, caller, found.credential, now, reason=reason)
+        event = told(Event.CREDENTIAL_RESUMED, caller, found.credential, now, reason=reason)
         return await self._change(found, rules, rule, [event], *reservation.settled)
 
     async def transfer(self, caller: Caller, reference: str, owner_id: str, now: datetime) -> Shown:
-        """Make another identity of the tenant the owner. Repeatable."""
-        found, rules = await self._admit(caller, Action.TRANSFER, reference, now)
+        """Make another identity of the tenant the owner. Repeatable.
+
+        Raises `NotAMember` when the credential is in a locker that the identity is no member of.
+        """
+        admitted = await self._admission.admit(caller, Action.TRANSFER, reference, now)
+        found, rules = admitted.found, admitted.rules
         if found.credential.owner_id == owner_id:
-            return Shown(found.credential, rules)
-        event = _event(Event.CREDENTIAL_OWNER_CHANGED, caller, found.credential, now, owner=owner_id)
-        return await self._change(
+            return Shown(found.credential, rules, admitted.parts)
+        locker = await self._locker_of_member(found, owner_id)
+        await self._admission.check_in(caller, Action.TRANSFER, found, rules, locker, now)
+
+        def rule(credential: Credential) -> Credential:
+            check_same_place(credential, found.credential)
+            return changed(credential, caller.identity, now, owner_id=owner_id)
+
+        event = told(Event.CREDENTIAL_OWNER_CHANGED, caller, found.credential, now, owner=owner_id)
+        shown = await self._change(
             found,
             rules,
-            lambda credential: changed(credential, caller.identity, now, owner_id=owner_id),
+            rule,
             [event],
+            *([locker.replaced_by(locker.locker)] if locker else []),  # fails unless it is still as it was found
         )
+        return Shown(shown.credential, rules, locker.locker.parts_of(caller) if locker else NO_PART)
+
+    async def _locker_of_member(self, found: Found, owner_id: str) -> FoundLocker | None:
+        """Return the locker that the credential is in, if any. Raises `NotAMember`."""
+        locker = await self._lockers.read_if_there(found.tenant, found.credential.locker_id)
+        if locker and not locker.locker.is_member(owner_id):
+            raise NotAMember("While the credential is in a locker, its owner must be a member there; add them first.")
+        return locker
 
     async def delete(self, caller: Caller, reference: str, if_match: str | None, now: datetime) -> None:
         """Remove the credential with its values and free its name. Raises `StaleVersion`, `CredentialInLocker`."""
@@ -264,21 +309,18 @@ class Credentials:
 
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
-            if credential.locker_id:
-                raise CredentialInLocker("Take the credential out of its locker before you delete it.")
+            check_not_in_locker(credential, "delete it")
+            check_same_place(credential, found.credential)
             return changed(credential, caller.identity, now, deleted_at=now)
 
-        event = _event(Event.CREDENTIAL_DELETED, caller, found.credential, now)
+        event = told(Event.CREDENTIAL_DELETED, caller, found.credential, now)
         freed = Discard(caller.tenant, name_key(found.credential.name))
         await self._change(found, rules, rule, [event], freed, Put(intent))
         await self._endings.finish_deletion(caller, credential_id, intent, now)
 
     async def _admit(self, caller: Caller, action: Action, reference: str, now: datetime) -> tuple[Found, TenantRules]:
-        rules, found = await together(self._tenants.rules(caller.tenant), self._find(caller.tenant, reference))
-        if found is None:
-            await self._guard.refuse_absent(caller, action, now)
-        await self._guard.admit(caller, action, subject(found.credential, rules), now)
-        return found, rules
+        admitted = await self._admission.admit(caller, action, reference, now)
+        return admitted.found, admitted.rules
 
     async def _find(self, tenant: str, reference: str) -> Found | None:
         try:
@@ -287,12 +329,20 @@ class Credentials:
             return None
 
     async def _insert(
-        self, tenant: str, credential: Credential, rules: TenantRules, intent: Row, reservation: Reservation
+        self,
+        tenant: str,
+        credential: Credential,
+        rules: TenantRules,
+        removals: Sequence[Delete],
+        reservation: Reservation,
     ) -> None:
         credential, entries = with_agenda(tenant, credential, rules)
-        name = Row(tenant, name_key(credential.name), {"credentialId": credential.id})
         await self._rows.table.commit(
-            Insert(row_of(tenant, credential)), Insert(name), Delete(intent), *entries, *reservation.settled
+            Insert(row_of(tenant, credential)),
+            _name_taken(tenant, credential.id, credential.name),
+            *removals,
+            *entries,
+            *reservation.settled,
         )
 
     async def _not_inserted(self, caller: Caller, credential: Credential, conflict: StoreConflict) -> Shown:
@@ -300,7 +350,7 @@ class Credentials:
             # The name may be held by this very request, sent twice at once.
             holder = await self._find(caller.tenant, credential.name)
             if holder is None or holder.credential.id != credential.id:
-                raise NameTaken("A credential with this name exists, regardless of case; choose another name.")
+                raise NameTaken(_NAME_TAKEN)
         if conflict.key.startswith("intent:"):
             raise Unavailable("Creating the credential took too long and was undone; repeat the request.")
         return await self._result(caller, credential.id)
@@ -312,64 +362,43 @@ class Credentials:
         return Shown(found.credential, rules)
 
     async def _change(
-        self,
-        found: Found,
-        rules: TenantRules,
-        rule: Callable[[Credential], Credential],
-        events: list[AuditEvent],
-        *more: Change,
+        self, found: Found, rules: TenantRules, rule: Rule, events: list[AuditEvent], *more: Change
     ) -> Shown:
-        """Record, then apply the rule to the credential as it is when it is written."""
-        rule(found.credential)  # refuse before recording that it was allowed
-        await self._audit.write(*events)
         try:
-            kept = await self._replace(found, rules, rule, *more)
-        except VaultError as refusal:
-            if not isinstance(refusal, Unavailable):  # then it is unknown whether it was applied
-                await self._audit.write(*(event.failed(refusal.code) for event in events))
-            raise
+            kept = await self._writes.change(found, rules, rule, events, *more)
+        except (RowExists, RowChanged) as conflict:
+            raise name_conflict(conflict) from None
         return Shown(kept.credential, rules)
 
-    async def _replace(
-        self, found: Found, rules: TenantRules, rule: Callable[[Credential], Credential], *more: Change
-    ) -> Found:
-        """Replace the credential by what the rule makes of it, looking again when someone else was faster."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._rows.replace(found, rule(found.credential), rules, *more)
-            except RowChanged as conflict:
-                if conflict.key != found.row.key:
-                    return await self._settled_by_a_twin(found, conflict)
-            owner_id = found.credential.owner_id
-            try:
-                found = await self._rows.read(found.tenant, found.credential.id)
-            except RowMissing:
-                raise NotFound(ABSENT) from None
-            if found.credential.owner_id != owner_id:  # what the caller was admitted for may not hold any more
-                raise CredentialChanged("The credential has a new owner; read it and repeat the request.")
-        raise CredentialChanged("The credential keeps changing; read it and repeat the request.")
 
-    async def _settled_by_a_twin(self, found: Found, conflict: RowChanged) -> Found:
-        if not conflict.key.startswith("request:"):
-            raise Unavailable("The request took too long and was undone; repeat it.") from None
-        return await self._rows.read(found.tenant, found.credential.id)
+def name_conflict(conflict: StoreConflict) -> Conflict:
+    """Return the refusal of a change whose new name is taken, or whose old name or locker is no longer as found."""
+    if isinstance(conflict, RowExists):
+        return NameTaken(_NAME_TAKEN)
+    return CredentialChanged("The credential's name or locker changed at the same time; repeat the request.")
 
 
-def subject(credential: Credential, rules: TenantRules) -> Subject:
-    """Return what the guard needs to know of the credential."""
-    return Subject(credential.id, credential.name, credential.owner_id, rules.policy_of(credential.policy))
+def renamed(tenant: str, credential: Credential, name: str) -> tuple[Change, ...]:
+    """Return the changes that move the credential's name, if the new one is another regardless of case."""
+    if fold(name) == fold(credential.name):
+        return ()
+    return _name_taken(tenant, credential.id, name), Discard(tenant, name_key(credential.name))
 
 
-def _new_id(now: datetime) -> str:
+def _name_taken(tenant: str, credential_id: str, name: str) -> Insert:
+    return Insert(Row(tenant, name_key(name), {"credentialId": credential_id}))
+
+
+def new_id(now: datetime) -> str:
     """Return a UUID whose order is that of creation (RFC 9562, version 7), so that lists need no sorting."""
     milliseconds, microseconds = divmod((now - _EPOCH) // timedelta(microseconds=1), 1000)
     within = microseconds * 4096 // 1000  # the twelve bits that the RFC leaves for a finer clock
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | within << 64 | 0b10 << 62 | secrets.randbits(62)))
 
 
-def _event(event: Event, caller: Caller, credential: Credential, now: datetime, **details: object) -> AuditEvent:
-    told = {name: value for name, value in details.items() if value is not None}
-    return event.by(caller, now, credential_id=credential.id, credential_name=credential.name, details=told)
+def told(event: Event, caller: Caller, credential: Credential, now: datetime, **details: object) -> AuditEvent:
+    about = {name: value for name, value in details.items() if value is not None}
+    return event.by(caller, now, credential_id=credential.id, credential_name=credential.name, details=about)
 
 
 def _wire_names(patch: UpdateCredential) -> list[str]:

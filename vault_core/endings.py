@@ -1,4 +1,6 @@
-"""What must still happen after a credential was revoked, deleted or rotated. Every step can be repeated.
+"""What must still happen after a credential was revoked, deleted, rotated or redefined, or a locker was deleted.
+
+Every step can be repeated.
 
 A request does it at once; the reconciler does it when the request was cut short, from the intent that was written in
 the same transaction as the change.
@@ -11,15 +13,17 @@ from contextlib import suppress
 from datetime import datetime
 
 from vault_core import agenda
-from vault_core.audit import AuditLog
-from vault_core.credential import Credential, State, destroyed
+from vault_core.audit import AuditLog, Event
+from vault_core.credential import Credential, State, destroyed, out_of_locker
 from vault_core.credential_rows import CredentialRows, Found, credential_key
-from vault_core.errors import RowChanged, RowMissing, SecretMissing, Unavailable
+from vault_core.errors import CredentialChanged, RowChanged, RowMissing, SecretDisabled, SecretMissing, Unavailable
 from vault_core.identities import Caller
 from vault_core.lease import LeaseState
 from vault_core.lease_events import revocation
 from vault_core.lease_rows import LeaseRows, active, active_on, partition
-from vault_core.stores import Delete, Discard, Keys, Put, Row
+from vault_core.locker_rows import locker_key
+from vault_core.own_values import FoundSet, OwnValues, without
+from vault_core.stores import Compare, Delete, Discard, Keys, Put, Row
 from vault_core.tenants import Tenants
 from vault_core.values import Values
 
@@ -31,11 +35,18 @@ class Endings:
     """Finishes revocations, deletions and rotations."""
 
     def __init__(
-        self, rows: CredentialRows, leases: LeaseRows, values: Values, audit: AuditLog, tenants: Tenants
+        self,
+        rows: CredentialRows,
+        leases: LeaseRows,
+        values: Values,
+        own_values: OwnValues,
+        audit: AuditLog,
+        tenants: Tenants,
     ) -> None:
         self._rows = rows
         self._leases = leases
         self._values = values
+        self._own_values = own_values
         self._audit = audit
         self._tenants = tenants
 
@@ -50,6 +61,7 @@ class Endings:
             if version.secret:
                 with suppress(SecretMissing):
                     await self._values.disable(version.secret)
+        await self._own_values.disable_all(caller.tenant, credential_id)
         rules = await self._tenants.rules(caller.tenant)
         revoked_at = found.credential.newest.revoked_at or now
         purge = agenda.intent(caller.tenant, agenda.Task.PURGE, revoked_at + rules.retention, credential_id)
@@ -68,9 +80,78 @@ class Endings:
         for version in credential.versions:
             if version.secret:
                 await self._values.destroy(version.secret)
+        await self._own_values.destroy_all(caller.tenant, credential_id, now)
         with suppress(RowChanged):  # a twin was faster
             await self._rows.table.commit(Delete(row))
         return await self._drop(intent)
+
+    async def finish_pruning(self, caller: Caller, credential_id: str, intent: Row, now: datetime) -> None:
+        """Destroy what consumers gave that the credential does not ask for any longer, or all if it is gone."""
+        for _ in range(_ATTEMPTS):
+            # A consumer may change its values meanwhile; a revocation or deletion may not see a set that is put here.
+            with suppress(RowChanged, SecretMissing, SecretDisabled):
+                if await self._is_pruned(caller, credential_id, now):
+                    return await self._drop(intent)
+        raise Unavailable("Consumers keep changing their values; those of removed attributes are destroyed later.")
+
+    async def _is_pruned(self, caller: Caller, credential_id: str, now: datetime) -> bool:
+        """Prune what is to be pruned; return whether no set was put, so that there is nothing to look at again."""
+        try:
+            found = await self._rows.read(caller.tenant, credential_id)
+        except RowMissing:
+            await self._own_values.destroy_all(caller.tenant, credential_id, now)
+            return True
+        if found.credential.newest.state is State.REVOKED:
+            await self._own_values.disable_all(caller.tenant, credential_id)
+            return True
+        asked_for, pruned = {one.id for one in found.credential.user_provided}, 0
+        async for given in self._own_values.of_credential(caller.tenant, credential_id):
+            if gone := set(given.own.marks) - asked_for:
+                await self._prune_set(caller, found, given, gone, now)
+                pruned += 1
+        return pruned == 0
+
+    async def _prune_set(self, caller: Caller, found: Found, given: FoundSet, gone: set[str], now: datetime) -> None:
+        told = Event.VALUE_WRITTEN.by(
+            caller,
+            now,
+            credential_id=found.credential.id,
+            credential_name=found.credential.name,
+            details={"consumer": given.own.consumer_id, "removed": len(gone)},
+        )
+        left = without(given.own, gone)
+        if not left.marks:
+            await self._own_values.remove(found.tenant, given, told, now)
+            return
+        values = await self._own_values.read(found.tenant, given.own)
+        kept = {key: text for key, text in values.items() if key in left.marks}
+        await self._own_values.put(found.tenant, given, left, kept, told, now)
+
+    async def finish_emptying(self, caller: Caller, locker_id: str, intent: Row, now: datetime) -> None:
+        """Take the credentials out of a deleted locker, then remove its row."""
+        rules = await self._tenants.rules(caller.tenant)
+        inside = Compare("locker", "eq", locker_id)
+        span, conflicts = Keys(caller.tenant, "credential:", "credential;"), 0
+        while rows := (await self._rows.table.query(span, where=inside, limit=_BATCH)).rows:
+            if conflicts > _BATCH:
+                raise Unavailable("The locker's credentials keep changing; they are taken out later.")
+            for row in rows:
+                found = Found(Credential.from_document(row.document), row)
+                told = Event.LOCKER_CREDENTIAL_REMOVED.by(
+                    caller,
+                    now,
+                    credential_id=found.credential.id,
+                    credential_name=found.credential.name,
+                    details={"locker": locker_id},
+                )
+                await self._audit.write(told)
+                try:
+                    await self._rows.replace(found, out_of_locker(found.credential, locker_id), rules)
+                except RowChanged:  # it was changed meanwhile: look again
+                    conflicts += 1
+                    await self._audit.write(told.failed(CredentialChanged.code))
+        await self._rows.table.commit(Discard(caller.tenant, locker_key(locker_id)))
+        await self._drop(intent)
 
     async def retire(self, caller: Caller, credential_id: str, number: int, now: datetime) -> datetime | None:
         """Destroy the value of a rotated version if its last lease is over; return when to try again otherwise."""
@@ -100,6 +181,7 @@ class Endings:
         except RowMissing:
             return
         held = [version.number for version in found.credential.versions if version.secret]
+        await self._own_values.destroy_all(caller.tenant, credential_id, now)
         await self._let_go(found, held, now)
 
     async def discard_value(self, intent: Row) -> None:

@@ -11,17 +11,22 @@
         CredentialRevoked
         CredentialExpired
         CredentialNotUsable             suspended, or not yet valid
+        CredentialIncomplete            an attribute has no value yet
         CredentialInLocker
         CredentialChanged               someone else changed it at the same time
         LeaseEnded
         VersionLimitReached             too many replaced values are still leased
         VersionRotated                  renewing a lease on a replaced version
         IdempotencyKeyReused
+        LastOwner                       a locker always has an owner
+        LockerFull
+        NotAMember                      of the credential's locker, and so cannot become its owner
       StaleVersion                 412  the subject changed since the caller read it
       BodyTooLarge                 413
       UnsupportedMediaType         415
       ValueRefused                 422  a value that its type refuses
       PreconditionRequired         428  `If-Match` is missing
+      NotSupported                 501  what answers for the vault here cannot do this
       Unavailable                  503  a store cannot answer now; carries when to try again
     StoreConflict                       what a store reports to a service; never reaches a caller
       RowMissing
@@ -100,7 +105,7 @@ class Conflict(VaultError):
 
 
 class NameTaken(Conflict):
-    """Another credential of the tenant has this name, regardless of case."""
+    """Another credential, or another locker, of the tenant has this name, regardless of case."""
 
     code = "name-taken"
     title = "The name is taken"
@@ -137,6 +142,13 @@ class CredentialNotUsable(Conflict):
 
     code = "credential-not-usable"
     title = "The credential cannot be used now"
+
+
+class CredentialIncomplete(Conflict):
+    """An attribute of the credential has no value yet."""
+
+    code = "credential-incomplete"
+    title = "The credential has no value yet"
 
 
 class CredentialInLocker(Conflict):
@@ -181,6 +193,27 @@ class IdempotencyKeyReused(Conflict):
     title = "The idempotency key was used for another request"
 
 
+class LastOwner(Conflict):
+    """The member is the last owner of the locker, which always has one."""
+
+    code = "last-owner"
+    title = "A locker needs an owner"
+
+
+class LockerFull(Conflict):
+    """The locker has as many members or consumers as it can have."""
+
+    code = "locker-full"
+    title = "The locker is full"
+
+
+class NotAMember(Conflict):
+    """The identity is not a member of the locker that the credential is in."""
+
+    code = "not-a-member"
+    title = "Not a member of the locker"
+
+
 class StaleVersion(VaultError):
     """The subject changed since the caller read it."""
 
@@ -218,6 +251,13 @@ class PreconditionRequired(VaultError):
 
     code = "precondition-required"
     title = "If-Match is needed"
+
+
+class NotSupported(VaultError):
+    """The operation is one that this vault, or the identity provider behind it, cannot do."""
+
+    code = "not-supported"
+    title = "This is not supported"
 
 
 class Unavailable(VaultError):

@@ -1,4 +1,4 @@
-"""Granting leases: the only way to a value.
+"""Granting leases: how a value is handed out for a time.
 
 A lease is granted from a remembered credential and verified afterwards, so that no hot row is needed:
 
@@ -20,17 +20,21 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 
 from vault_core import lease as rules_of
+from vault_core.admission import Admission, subject_in
+from vault_core.attributes import by_name
 from vault_core.audit import AuditLog
 from vault_core.concurrency import together
 from vault_core.credential import Credential, refusal_to_lease
 from vault_core.credential_rows import CredentialRows, Found
-from vault_core.credentials import subject
 from vault_core.errors import (
+    CredentialIncomplete,
     LeaseEnded,
     LeaseLimitReached,
     RowChanged,
     RowExists,
     RowMissing,
+    SecretDisabled,
+    SecretMissing,
     StoreConflict,
     Unavailable,
 )
@@ -38,6 +42,9 @@ from vault_core.identities import Caller
 from vault_core.lease import Lease, LeaseState, Terms, free_places, granted
 from vault_core.lease_events import creation, revocation, value_read
 from vault_core.lease_rows import Held, LeaseRows, Place, active_without_place, lease_key, partition
+from vault_core.locker import Locker
+from vault_core.locker_rows import FoundLocker, LockerRows
+from vault_core.own_values import OwnSet, OwnValues
 from vault_core.policies import OVERLAP, Action, Decision, Guard, decide
 from vault_core.repeats import Once, Repeats
 from vault_core.tenants import TenantRules, Tenants
@@ -64,6 +71,8 @@ class Wanted:
     token: str
     keyed: bool
     now: datetime
+    rules: TenantRules
+    own: OwnSet | None = None
 
     def tried_anew(self) -> Wanted:
         """Return what is asked in another try: the audit knows each try by an id of its own."""
@@ -76,16 +85,22 @@ class Grants:
     def __init__(
         self,
         credentials: CredentialRows,
+        lockers: LockerRows,
+        admission: Admission,
         rows: LeaseRows,
         values: Values,
+        own_values: OwnValues,
         audit: AuditLog,
         guard: Guard,
         tenants: Tenants,
         repeats: Repeats,
     ) -> None:
         self._credentials = credentials
+        self._lockers = lockers
+        self._admission = admission
         self._rows = rows
         self._values = values
+        self._own_values = own_values
         self._audit = audit
         self._guard = guard
         self._tenants = tenants
@@ -97,15 +112,16 @@ class Grants:
         """Lease the credential with this id or name to the caller, for `ttl` at most.
 
         Raises `LeaseLimitReached`, `CredentialRevoked`, `CredentialExpired`, `CredentialNotUsable`,
-        `IdempotencyKeyReused`, and `LeaseEnded` when a repeated request's lease is over.
+        `CredentialIncomplete` when an attribute has no value yet, `IdempotencyKeyReused`, and `LeaseEnded` when a
+        repeated request's lease is over.
         """
         reservation = await self._repeats.reserve(caller, once, {"token": rules_of.new_token()}, now)
-        wanted = Wanted(caller, ttl, reservation.plan["token"], once is not None, now)
         rules = await self._tenants.rules(caller.tenant)
+        wanted = Wanted(caller, ttl, reservation.plan["token"], once is not None, now, rules)
         remembered = self._credentials.remembered(caller.tenant, reference)
         repeated = reservation.repeated
-        if remembered and not repeated and _may_lease(caller, remembered.credential, rules, now):
-            with suppress(_ChangedMeanwhile, LeaseLimitReached):  # the limit may be another one by now
+        if remembered and not repeated and self._may_lease(caller, remembered, rules, now):
+            with suppress(_ChangedMeanwhile, LeaseLimitReached, CredentialIncomplete):  # perhaps that is past
                 return await self._try(wanted, remembered, rules, repeated=False)
             wanted, repeated = wanted.tried_anew(), wanted.keyed  # a twin of this request may have been faster
         for _ in range(_ATTEMPTS):
@@ -119,14 +135,15 @@ class Grants:
         try:
             found = await self._credentials.find(caller.tenant, reference)
         except RowMissing:
-            await self._guard.refuse_absent(caller, Action.LEASE, now)
-        await self._guard.admit(caller, Action.LEASE, subject(found.credential, rules), now)
+            await self._admission.refuse_absent(caller, Action.LEASE, now)
+        await self._admission.check(caller, Action.LEASE, found, rules, now)
         if refusal := refusal_to_lease(found.credential, now):
             raise refusal
         return found
 
     async def _try(self, wanted: Wanted, found: Found, rules: TenantRules, *, repeated: bool) -> Granted:
         """Grant a lease on what was found; `_ChangedMeanwhile` when that turns out to be stale."""
+        wanted = replace(wanted, own=await self._own(wanted.caller, found))
         if repeated and (earlier := await self._earlier(wanted, found)):
             return await self._answer_again(wanted, earlier, found)
         limit = rules.policy_of(found.credential.policy).max_leases
@@ -144,7 +161,7 @@ class Grants:
                 self._rows.write_due(found.tenant, lease),
                 self._audit.write(creation(wanted.caller, lease)),
             )
-            return await self._hand_over(lease, found)
+            return await self._hand_over(wanted, lease, found)
         except RowExists:  # the same request, sent twice at once
             raise _ChangedMeanwhile from None
         except Exception as failure:
@@ -157,30 +174,86 @@ class Grants:
             _, _, answer = await together(
                 self._rows.write_due(found.tenant, lease),
                 self._audit.write(creation(wanted.caller, lease)),
-                self._hand_over(lease, found),
+                self._hand_over(wanted, lease, found),
             )
         except Exception as failure:
             await self._withdraw(wanted, lease, failure)
             raise
         return answer
 
-    async def _hand_over(self, lease: Lease, found: Found) -> Granted:
-        """Return the value if the credential is still what the lease was decided on."""
-        secret = found.credential.newest.secret or ""
-        again, fields = await asyncio.gather(
+    async def _hand_over(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
+        """Return the value if the credential, and the caller's right to it, are what the lease was decided on."""
+        again, locker, fields = await asyncio.gather(
             self._credentials.read(found.tenant, lease.credential_id),
-            self._values.read(secret, found.tenant, lease.credential_id),
+            self._locker_relied_on(wanted, found),
+            self._fields(wanted, found, found.credential.newest.secret),
             return_exceptions=True,
         )
         if isinstance(again, RowMissing) or (isinstance(again, Found) and again.row.etag != found.row.etag):
             raise _ChangedMeanwhile
-        if isinstance(again, BaseException):
-            raise again
+        for outcome in (again, locker):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if isinstance(locker, FoundLocker) and not _may(wanted, found.credential, locker.locker):
+            raise _ChangedMeanwhile
         if isinstance(fields, StoreConflict):
+            await self._check_as_found(found)  # a revocation may have disabled the value since it was read above
             raise Unavailable("The value cannot be read from the secret store; tell the vault's operators.") from fields
         if isinstance(fields, BaseException):
             raise fields
-        return Granted(lease, found.credential.kind.render(fields), fields)
+        return _granted(lease, found.credential, fields)
+
+    async def _check_as_found(self, found: Found) -> None:
+        try:
+            again = await self._credentials.read(found.tenant, found.credential.id)
+        except RowMissing:
+            raise _ChangedMeanwhile from None
+        if again.row.etag != found.row.etag:
+            raise _ChangedMeanwhile
+
+    async def _locker_relied_on(self, wanted: Wanted, found: Found) -> FoundLocker | None:
+        """Return the credential's locker if the caller's right rests on a part in it, to be verified."""
+        if _may(wanted, found.credential, None):
+            return None
+        locker = await self._lockers.read_if_there(found.tenant, found.credential.locker_id)
+        if locker is None:
+            raise _ChangedMeanwhile
+        return locker
+
+    async def _own(self, caller: Caller, found: Found) -> OwnSet | None:
+        """Return what the caller gave for itself; `CredentialIncomplete` when the credential asks for more."""
+        asked_for = found.credential.user_provided
+        if not asked_for:
+            return None
+        given = await self._own_values.find(found.tenant, found.credential.id, caller.identity.id)
+        missing = [one.name for one in asked_for if not given or one.id not in given.own.marks]
+        if missing:
+            raise CredentialIncomplete(f"Set your own values of this credential first: {', '.join(missing)}.")
+        return given.own if given else None
+
+    async def _fields(self, wanted: Wanted, found: Found, secret: str | None) -> dict[str, SecretStr]:
+        """Return the standard values of the version and the caller's own ones, by the attributes' ids."""
+
+        async def standard() -> dict[str, SecretStr]:
+            return await self._values.read(secret, found.tenant, found.credential.id) if secret else {}
+
+        async def own() -> dict[str, SecretStr]:
+            try:
+                return await self._own_values.read(found.tenant, wanted.own) if wanted.own else {}
+            except (SecretMissing, SecretDisabled):
+                raise _ChangedMeanwhile from None  # the caller replaced them meanwhile, or a revocation runs
+
+        values, given = await together(standard(), own())
+        asked_for = {one.id for one in found.credential.user_provided}
+        return {**values, **{key: text for key, text in given.items() if key in asked_for}}
+
+    def _may_lease(self, caller: Caller, found: Found, rules: TenantRules, now: datetime) -> bool:
+        """Return whether a lease can be tried from what is remembered; it is verified afterwards."""
+        locker = self._lockers.remembered(found.tenant, found.credential.locker_id)
+        about = subject_in(caller, found.credential, rules, locker)
+        return (
+            decide(caller, Action.LEASE, about) is Decision.ALLOWED and refusal_to_lease(found.credential, now) is None
+        )
 
     async def _take_a_place(self, wanted: Wanted, found: Found, terms: Terms, rules: TenantRules, limit: int) -> Lease:
         for _ in range(_ATTEMPTS):
@@ -230,7 +303,7 @@ class Grants:
         """Hand over the value of a lease that an earlier try was given, or was about to be given."""
         lease, version = earlier.lease, found.credential.version(earlier.lease.version)
         active = rules_of.state(lease, found.credential, wanted.now) is LeaseState.ACTIVE
-        if not active or version is None or version.secret is None:
+        if not active or version is None or (version.secret is None and not version.holds_nothing):
             raise LeaseEnded("The lease that this Idempotency-Key made is over; use a new key for a new lease.")
         if rules_of.never_verified(lease, found.credential):
             await self._withdraw(wanted, lease, _ChangedMeanwhile())
@@ -247,19 +320,23 @@ class Grants:
                 self._rows.write_due(found.tenant, lease), self._audit.write(creation(wanted.caller, lease), told)
             )
         try:
-            fields = await self._values.read(version.secret, found.tenant, lease.credential_id)
+            fields = await self._fields(wanted, found, version.secret)
         except StoreConflict as fault:
             raise Unavailable("The value cannot be read from the secret store; tell its operators.") from fault
-        return Granted(lease, found.credential.kind.render(fields), fields)
+        return _granted(lease, found.credential, fields)
 
 
 class _ChangedMeanwhile(Exception):
     """The credential is not what the lease was decided on: decide afresh."""
 
 
-def _may_lease(caller: Caller, credential: Credential, rules: TenantRules, now: datetime) -> bool:
-    allowed = decide(caller, Action.LEASE, subject(credential, rules)) is Decision.ALLOWED
-    return allowed and refusal_to_lease(credential, now) is None
+def _may(wanted: Wanted, credential: Credential, locker: Locker | None) -> bool:
+    about = subject_in(wanted.caller, credential, wanted.rules, locker)
+    return decide(wanted.caller, Action.LEASE, about) is Decision.ALLOWED
+
+
+def _granted(lease: Lease, credential: Credential, fields: dict[str, SecretStr]) -> Granted:
+    return Granted(lease, credential.kind.render(fields), by_name(credential.attributes, fields))
 
 
 def _make(wanted: Wanted, found: Found, terms: Terms, slot: int | None) -> Lease:

@@ -103,12 +103,26 @@ class Identity(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request, for which tenant, with which roles; `aliases` are all ids the token gives."""
+    """Who sent a request, for which tenant, with which roles; `aliases` are all ids the token gives.
+
+    `other_roles` are the names of roles in the token to which the vault gives no meaning of its own.
+    """
 
     tenant: str
     identity: Identity
     roles: frozenset[Role]
     aliases: frozenset[str]
+    other_roles: frozenset[str] = frozenset()
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        """The names of all roles that the token gives, as the token writes them: a locker's consumers are such."""
+        return self.other_roles.union(role.value for role in self.roles)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """All ids that mean the caller."""
+        return self.aliases | {self.identity.id}
 
     def has(self, role: Role) -> bool:
         """Return whether the caller holds the role or one that implies it."""
@@ -116,7 +130,7 @@ class Caller:
 
     def is_me(self, identity_id: str) -> bool:
         """Return whether the id is one of the caller's own."""
-        return identity_id == self.identity.id or identity_id in self.aliases
+        return identity_id in self.ids
 
 
 _REFUSED_FIELDS = {"human": ("name",), "agent": ("email",), "any": ("id", "email", "name")}

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 from vault_core import lease as rules_of
+from vault_core.admission import Admission
 from vault_core.audit import AuditEvent, AuditLog, Event, Outcome
 from vault_core.concurrency import together
 from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
-from vault_core.credentials import subject
 from vault_core.errors import (
     LeaseEnded,
     NotFound,
@@ -33,7 +33,7 @@ from vault_core.lease import (
 )
 from vault_core.lease_events import renewal, revocation
 from vault_core.lease_rows import Held, LeaseRows, Place, active, partition
-from vault_core.policies import Action, Guard
+from vault_core.policies import Action
 from vault_core.repeats import Once, Repeats
 from vault_core.stores import AnyOf, Compare, Condition, Keys, Page, Partitions
 from vault_core.tenants import Tenants
@@ -63,16 +63,16 @@ class Leases:
     def __init__(
         self,
         credentials: CredentialRows,
+        admission: Admission,
         rows: LeaseRows,
         audit: AuditLog,
-        guard: Guard,
         tenants: Tenants,
         repeats: Repeats,
     ) -> None:
         self._credentials = credentials
+        self._admission = admission
         self._rows = rows
         self._audit = audit
-        self._guard = guard
         self._tenants = tenants
         self._repeats = repeats
 
@@ -88,7 +88,7 @@ class Leases:
             held, found, place = await self._look(caller.tenant, reference)
             if held is None or found is None or not caller.is_me(held.lease.identity.id):
                 return await self._hide(caller, lease_id, now)
-            await self._guard.admit(caller, Action.LEASE, subject(found.credential, rules), now)
+            await self._admission.check(caller, Action.LEASE, found, rules, now)
             lease = renewed(held.lease, found.credential, rules, ttl, now)
             if reference.slot is not None and place is None:
                 raise LeaseEnded("This lease has lost its place; lease the credential anew.")
@@ -150,12 +150,7 @@ class Leases:
         self, caller: Caller, reference: str, limit: int, after: tuple[str, str] | None, now: datetime
     ) -> LeasePage:
         """Return the leases of a credential: all for its owner or a manager, their own for others who see it."""
-        rules = await self._tenants.rules(caller.tenant)
-        try:
-            found = await self._credentials.find(caller.tenant, reference)
-        except RowMissing:
-            await self._guard.refuse_absent(caller, Action.READ, now)
-        await self._guard.admit(caller, Action.READ, subject(found.credential, rules), now)
+        found = (await self._admission.admit(caller, Action.READ, reference, now)).found
         span = Keys(partition(caller.tenant, found.credential.id), "lease:", "lease;", after=after[1] if after else "")
         where = None if _manages(caller, found.credential) else _held_by(caller)
         page = await self._rows.leases.query(span, where=where, limit=limit)
@@ -203,7 +198,7 @@ class Leases:
 
 
 def _held_by(caller: Caller) -> Condition:
-    return AnyOf(tuple(Compare("holder", "eq", alias) for alias in sorted(caller.aliases | {caller.identity.id})))
+    return AnyOf(tuple(Compare("holder", "eq", alias) for alias in sorted(caller.ids)))
 
 
 def _manages(caller: Caller, credential: Credential) -> bool:

@@ -9,7 +9,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, StringConstraints
 
+from vault_core.errors import RowMissing
+
 MAX_NAME = 128
+_LONGEST_KEY = 512
 _MAX_FOLDED = 256  # some letters fold to many; a row key holds at most 512
 _MARKS = " ._-"
 # Letters and marks that are not seen (Unicode's default-ignorable ones): two names must not look the same.
@@ -20,6 +23,19 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 def fold(name: str) -> str:
     """Return the form under which names are compared: without regard to case or Unicode form (UAX #15, NFKC)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def row_key(kind: str, name: str) -> str:
+    """Return the key of the row that holds a name, the same for all names that count as equal.
+
+    Raises `RowMissing` for a text that no name can be, such as a reference from a URL.
+    """
+    folded = fold(name)
+    length = len(folded.encode("utf-16-le", "surrogatepass")) // 2  # as the table service counts
+    fits = 0 < length < _LONGEST_KEY - len(kind)
+    if not fits or any(mark in "/\\#?" or not mark.isprintable() for mark in folded):
+        raise RowMissing(kind)
+    return f"{kind}:{folded}"
 
 
 def as_id(reference: str) -> str | None:

@@ -6,7 +6,7 @@ rights as a pure function; `Guard` asks it, writes refusals to the audit and rai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, NoReturn
@@ -65,14 +65,31 @@ class Action(StrEnum):
     LEASE = "lease"
 
 
+class Part(StrEnum):
+    """What a caller is in a locker. One may have several parts."""
+
+    CONSUMER = "consumer"
+    PARTICIPANT = "participant"
+    MANAGER = "manager"
+    OWNER = "owner"
+
+
+NO_PART: frozenset[Part] = frozenset()
+REACHES_ALL_INSIDE = frozenset({Part.CONSUMER, Part.MANAGER, Part.OWNER})  # a participant reaches its own only
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is known of a credential when rights to it are decided; `policy` is complete."""
+    """What is known of a credential when rights to it are decided; `policy` is complete.
+
+    `parts` is what the caller is in the locker that the credential is in.
+    """
 
     credential_id: str
     credential_name: str
     owner_id: str
     policy: LeasePolicy
+    parts: frozenset[Part] = field(default=NO_PART)
 
 
 class Decision(StrEnum):
@@ -85,23 +102,36 @@ class Decision(StrEnum):
 
 def sees(caller: Caller, subject: Subject) -> bool:
     """Return whether the caller may know of the credential at all."""
-    return caller.has(Role.VIEWER) and (
-        caller.has(Role.MANAGER) or caller.is_me(subject.owner_id) or subject.policy.allows(caller.identity)
+    return caller.has(Role.LOCKER_ADMIN) or (
+        caller.has(Role.VIEWER)
+        and (
+            caller.has(Role.MANAGER)
+            or caller.is_me(subject.owner_id)
+            or subject.policy.allows(caller.identity)
+            or bool(subject.parts & REACHES_ALL_INSIDE)
+        )
     )
 
 
 def may(caller: Caller, action: Action, subject: Subject) -> bool:
     """Return whether the caller may do this; the table of rights, row by row."""
-    owner = caller.is_me(subject.owner_id)
+    owner, parts = caller.is_me(subject.owner_id), subject.parts
     match action:
         case Action.READ:
             return sees(caller, subject)
         case Action.LEASE:  # a manager or administrator has no right to a value
-            return caller.has(Role.USER) and (owner or subject.policy.allows(caller.identity))
+            reaches = owner or subject.policy.allows(caller.identity) or bool(parts & REACHES_ALL_INSIDE)
+            return caller.has(Role.USER) and reaches
         case Action.TRANSFER:
-            return owner or caller.has(Role.LOCKER_ADMIN)
+            return owner or caller.has(Role.LOCKER_ADMIN) or Part.OWNER in parts
+        case Action.ROTATE:
+            return owner or bool(parts & {Part.MANAGER, Part.OWNER}) or _holds(caller, Role.MANAGER, Role.LOCKER_ADMIN)
         case _:
             return owner or caller.has(Role.MANAGER)
+
+
+def _holds(caller: Caller, *roles: Role) -> bool:
+    return any(caller.has(role) for role in roles)
 
 
 def decide(caller: Caller, action: Action, subject: Subject) -> Decision:
@@ -112,7 +142,7 @@ def decide(caller: Caller, action: Action, subject: Subject) -> Decision:
 
 
 class Guard:
-    """The one door to a credential: decides, records refusals, refuses."""
+    """The one door to a credential: decides, records refusals, refuses. What it guards else is decided by its noun."""
 
     def __init__(self, audit: AuditLog) -> None:
         self._audit = audit
@@ -125,25 +155,37 @@ class Guard:
         decision = decide(caller, action, subject)
         if decision is Decision.ALLOWED:
             return
-        await self._record(caller, action, now, subject)
+        await self.record(
+            caller, now, action, credential_id=subject.credential_id, credential_name=subject.credential_name
+        )
         if decision is Decision.HIDDEN:
             raise NotFound(ABSENT)
         raise AccessDenied(f"Your identity may not {action} this credential; its owner can allow it or do it for you.")
 
     async def refuse_absent(self, caller: Caller, action: Action, now: datetime) -> NoReturn:
         """Record a request for what does not exist, then raise `NotFound`: the same work as for a hidden subject."""
-        await self._record(caller, action, now, None)
+        await self.record(caller, now, action)
         raise NotFound(ABSENT)
 
-    async def _record(self, caller: Caller, action: Action, now: datetime, subject: Subject | None) -> None:
+    async def record(
+        self,
+        caller: Caller,
+        now: datetime,
+        action: str,
+        *,
+        credential_id: str | None = None,
+        credential_name: str | None = None,
+        **about: str,
+    ) -> None:
+        """Write a refusal to the audit."""
         await self._audit.write(
             Event.ACCESS_DENIED.by(
                 caller,
                 now,
-                credential_id=subject.credential_id if subject else None,
-                credential_name=subject.credential_name if subject else None,
+                credential_id=credential_id,
+                credential_name=credential_name,
                 outcome=Outcome.DENIED,
-                details={"action": action.value},
+                details={"action": str(action), **about},
             )
         )
 

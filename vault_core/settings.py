@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
@@ -35,6 +43,10 @@ class Settings(BaseModel):
     )
     audience: str = Field(description="What a caller's token must name in `aud`")
     tenants: frozenset[Tenant] = Field(min_length=1, description="The tenants that are served, separated by commas")
+    login_tenant: Tenant | None = Field(
+        default=None,
+        description="Tenant of those who log in without naming one; one of the tenants that are served",
+    )
     claim_tenant: str = Field(default="tid", description="Claim that holds the tenant")
     claim_roles: str = Field(default="roles", description="Claim that holds the list of roles")
     claim_email: str = Field(default="email", description="Claim that holds a person's email address")
@@ -60,6 +72,13 @@ class Settings(BaseModel):
     def _names_the_tenant(cls, value: str) -> str:
         if value.count("{tenant}") != 1 or re.search(r"[{}]", value.replace("{tenant}", "")):
             raise ValueError("must contain {tenant} once")
+        return value
+
+    @field_validator("login_tenant")
+    @classmethod
+    def _is_served(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value not in info.data.get("tenants", {value}):
+            raise ValueError("must be one of the tenants that are served")
         return value
 
     @classmethod

@@ -26,7 +26,7 @@ _NONCE = 12
 
 
 class Values:
-    """Writes and reads the values of credential versions."""
+    """Writes and reads values: those of credential versions, and those that consumers gave."""
 
     def __init__(self, secrets: Secrets, clock: Callable[[], datetime]) -> None:
         self._secrets = secrets
@@ -38,14 +38,17 @@ class Values:
         """Return a name that was never used, for a value to come."""
         return self._secrets.new_name(tenant)
 
-    async def write(self, name: str, tenant: str, credential_id: str, fields: Mapping[str, SecretStr]) -> None:
-        """Keep the fields under the name. `ValueRefused` when they are over 25,000 bytes in all."""
-        await self._secrets.write(name, _envelope(tenant, credential_id, fields))
+    async def write(self, name: str, tenant: str, subject: str, fields: Mapping[str, SecretStr]) -> None:
+        """Keep the fields under the name. `ValueRefused` when they are over 25,000 bytes in all.
 
-    async def read(self, name: str, tenant: str, credential_id: str) -> dict[str, SecretStr]:
+        `subject` is whose value it is: a credential's id, or what `subject_of` makes of it and a consumer.
+        """
+        await self._secrets.write(name, _envelope(tenant, subject, fields))
+
+    async def read(self, name: str, tenant: str, subject: str) -> dict[str, SecretStr]:
         """Return the fields kept under the name.
 
-        Raises `SecretMissing` or `SecretDisabled`, and `SealBroken` when the value is another credential's.
+        Raises `SecretMissing` or `SecretDisabled`, and `SealBroken` when the value is another subject's.
         """
         envelope = self._cached(name)
         if envelope is None:
@@ -55,7 +58,7 @@ class Values:
         if (opened.get("for"), opened.get("tenant"), opened.get("credential")) != (
             "value",
             tenant,
-            credential_id,
+            subject,
         ):
             raise SealBroken("value of a credential")
         return {field: SecretStr(text) for field, text in opened["fields"].items()}
@@ -86,15 +89,20 @@ class Values:
         return self._key.decrypt(box[:_NONCE], box[_NONCE:], name.encode())
 
 
+def subject_of(credential_id: str, consumer_id: str) -> str:
+    """Return whose values those are that a consumer gave for a credential."""
+    return f"{credential_id}|{consumer_id}"
+
+
 def check_size(fields: Mapping[str, SecretStr]) -> None:
     """Return when the fields fit into one secret; `ValueRefused` otherwise."""
-    _envelope("t" * 64, "c" * 36, fields)
+    _envelope("t" * 64, "c" * (36 + 1 + 128), fields)
 
 
-def _envelope(tenant: str, credential_id: str, fields: Mapping[str, SecretStr]) -> SecretStr:
+def _envelope(tenant: str, subject: str, fields: Mapping[str, SecretStr]) -> SecretStr:
     plain = {field: text.get_secret_value() for field, text in fields.items()}
     envelope = json.dumps(
-        {"for": "value", "tenant": tenant, "credential": credential_id, "fields": plain},
+        {"for": "value", "tenant": tenant, "credential": subject, "fields": plain},
         separators=(",", ":"),
         ensure_ascii=False,
     )

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
+from vault_core.admission import Admission
+from vault_core.attribute_values import AttributeValues
 from vault_core.audit import AuditLog
 from vault_core.credential_listing import CredentialListing
 from vault_core.credential_rows import CredentialRows
+from vault_core.credential_writes import CredentialWrites
 from vault_core.credentials import Credentials
 from vault_core.endings import Endings
 from vault_core.grants import Grants
 from vault_core.health import HealthCheck
 from vault_core.lease_rows import LeaseRows
 from vault_core.leases import Leases
+from vault_core.locker_rows import LockerRows
+from vault_core.lockers import Lockers
 from vault_core.new_values import NewValues
+from vault_core.own_values import OwnValues
 from vault_core.policies import Guard
 from vault_core.repeats import Repeats
 from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Stores
 from vault_core.tenants import Tenants
+from vault_core.transport_keys import TransportKeys
 from vault_core.upkeep.expiry import LeaseExpiry
 from vault_core.upkeep.notices import Notices
 from vault_core.upkeep.reconciler import Reconciler
@@ -40,12 +47,23 @@ class Vault:
         self.tenants = Tenants(sealed, self.audit, clock)
         self.health = HealthCheck(stores.due, stores.secrets, clock)
         guard, repeats = Guard(self.audit), Repeats(sealed)
-        endings = Endings(rows, lease_rows, values, self.audit, self.tenants)
+        lockers = LockerRows(sealed)
+        own_values = OwnValues(sealed, values, self.audit)
+        admission = Admission(rows, lockers, self.tenants, guard)
+        endings = Endings(rows, lease_rows, values, own_values, self.audit, self.tenants)
         new_values = NewValues(sealed, values, keys, self.audit, endings)
-        self.credentials = Credentials(rows, new_values, self.audit, guard, self.tenants, repeats, endings)
-        self.listing = CredentialListing(rows, self.tenants)
-        self.grants = Grants(rows, lease_rows, values, self.audit, guard, self.tenants, repeats)
-        self.leases = Leases(rows, lease_rows, self.audit, guard, self.tenants, repeats)
+        writes = CredentialWrites(rows, new_values, self.audit)
+        self.credentials = Credentials(
+            rows, lockers, admission, writes, new_values, self.audit, self.tenants, repeats, endings
+        )
+        self.values = AttributeValues(rows, admission, writes, new_values, own_values, self.audit, endings)
+        self.listing = CredentialListing(rows, lockers, self.tenants)
+        self.lockers = Lockers(lockers, rows, admission, self.audit, guard, self.tenants, repeats, endings)
+        self.grants = Grants(
+            rows, lockers, admission, lease_rows, values, own_values, self.audit, guard, self.tenants, repeats
+        )
+        self.leases = Leases(rows, admission, lease_rows, self.audit, self.tenants, repeats)
+        self.transport_keys = TransportKeys(sealed, stores.secrets, endings)
         self._clock = clock
         self._expiry = LeaseExpiry(names, rows, lease_rows, self.audit, endings)
         self._notices = Notices(names, rows, self.audit, self.tenants)

@@ -69,7 +69,7 @@ class KnownCallers:
         self._callers: dict[str, Caller] = {}
 
     def token(self, caller: Caller) -> str:
-        name = f"{caller.tenant}.{caller.identity.id}.{'+'.join(sorted(caller.roles))}"
+        name = f"{caller.tenant}.{caller.identity.id}.{'+'.join(sorted(caller.role_names))}"
         self._callers[f"Bearer {name}"] = caller
         return name
 
@@ -78,6 +78,31 @@ class KnownCallers:
         if caller is None:
             raise Unauthenticated("Send a token.")
         return caller
+
+
+class Functions:
+    """The functions of an app, reached by URL."""
+
+    def __init__(self, app: func.FunctionApp) -> None:
+        self._routes = RouteTable(_routed(each) for each in app.get_functions())
+
+    async def answer(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> tuple[str, Reply]:
+        """Send exactly this, as far as a URL can carry it; return the name of the function that answered, too."""
+        raw_path, _, raw_query = path.partition("?")
+        found = self._routes.find(method, raw_path)
+        assert found, f"no function has the route {method} {raw_path}"
+        function, parameters = found
+        request = func.HttpRequest(
+            method=method,
+            url=ORIGIN + path,
+            headers=headers,
+            params={name: text for name, text in parse_qsl(raw_query, keep_blank_values=True) if text},
+            route_params=parameters,
+            body=content,
+        )
+        answer = await function(request)
+        reply = Reply(answer.status_code, {**answer.headers, "Content-Type": answer.mimetype}, answer.get_body())
+        return function.__name__, reply
 
 
 class App:
@@ -93,7 +118,7 @@ class App:
         edge = Edge(vault, authenticator or self._known, self.world.clock, audit_denials(vault.audit))
         functions = func.FunctionApp()
         register(functions, ROUTES, edge)
-        self._routes = RouteTable(_routed(each) for each in functions.get_functions())
+        self._functions = Functions(functions)
 
     async def send(
         self,
@@ -117,21 +142,8 @@ class App:
 
     async def send_raw(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Send exactly this, as far as a URL can carry it."""
-        raw_path, _, raw_query = path.partition("?")
-        found = self._routes.find(method, raw_path)
-        assert found, f"no function has the route {method} {raw_path}"
-        function, parameters = found
-        request = func.HttpRequest(
-            method=method,
-            url=ORIGIN + path,
-            headers=headers,
-            params={name: text for name, text in parse_qsl(raw_query, keep_blank_values=True) if text},
-            route_params=parameters,
-            body=content,
-        )
-        answer = await function(request)
-        reply = Reply(answer.status_code, {**answer.headers, "Content-Type": answer.mimetype}, answer.get_body())
-        _check_foretold(function.__name__, reply)
+        operation, reply = await self._functions.answer(method, path, content, headers)
+        _check_foretold(operation, reply)
         return reply
 
 

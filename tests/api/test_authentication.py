@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from vault_core.api.authentication import MAX_HEADER_LENGTH, TokenAuthenticator
+from vault_core.api.authentication import MAX_HEADER_LENGTH, MAX_OTHER_ROLES, MAX_ROLE_LENGTH, TokenAuthenticator
 from vault_core.errors import Unauthenticated, Unavailable
 from vault_core.identities import Caller, Identity, Role
 from vault_core.settings import Settings
@@ -222,7 +222,37 @@ class TestRoles:
         assert (await identify(token(roles=given))).roles == roles
 
     async def test_are_none_when_the_claim_is_missing(self) -> None:
-        assert (await identify(token(without="roles"))).roles == frozenset()
+        caller = await identify(token(without="roles"))
+        assert (caller.roles, caller.other_roles) == (frozenset(), frozenset())
+
+
+class TestOtherRoles:
+    @pytest.mark.parametrize(
+        ("given", "others"),
+        [
+            (["user", "finance-bots", "locker-admin"], {"finance-bots"}),
+            (["User", "user ", "HR", "hr", "Büro 7"], {"User", "user ", "HR", "hr", "Büro 7"}),
+            (["x" * MAX_ROLE_LENGTH, "y" * (MAX_ROLE_LENGTH + 1), ""], {"x" * MAX_ROLE_LENGTH}),
+            (["a\nb", "a\x00", "hr\u200b", "\u202erh", "\uff48r", "e\u0301", "\ud800"], set()),
+            ([["hr"], {"hr": 1}, 7, None, True, "hr"], {"hr"}),
+            ("finance-bots", set()),
+            ({"finance-bots": True}, set()),
+            (None, set()),
+        ],
+        ids=range(8),
+    )
+    async def test_are_kept_to_the_letter_when_they_are_plain(self, given: object, others: set[str]) -> None:
+        assert (await identify(token(roles=given))).other_roles == others
+
+    async def test_are_the_first_two_hundred(self) -> None:
+        given = [f"team-{number}" for number in range(MAX_OTHER_ROLES + 1)]
+        caller = await identify(token(roles=[*given[:1] * 300, "user", *given]))
+        assert caller.other_roles == set(given[:MAX_OTHER_ROLES])
+        assert caller.roles == {Role.USER}
+
+    async def test_give_no_right(self) -> None:
+        caller = await identify(token(roles=["Admin", "ADMIN", "admins"]))
+        assert not any(caller.has(role) for role in Role)
 
 
 class TestAPerson:
@@ -504,6 +534,20 @@ class TestABadToken:
         authenticator = TokenAuthenticator(SETTINGS, KeyServer().fetch)
         with pytest.raises(Unauthenticated):
             await authenticator.identify({"Authorization": f"Bearer {GOOD}", "authorization": f"Bearer {GOOD}"}, NOW)
+
+
+class TestATokenWithoutAHeader:
+    async def test_proves_the_same_caller_and_shows_its_claims(self) -> None:
+        verified = await TokenAuthenticator(SETTINGS, KeyServer().fetch).verify(GOOD, NOW)
+        assert verified.caller == await identify(GOOD)
+        assert verified.claims == PERSON
+
+    @pytest.mark.parametrize("case", REFUSED)
+    async def test_is_refused_for_the_same_fault(self, case: str, caplog: pytest.LogCaptureFixture) -> None:
+        bare, reason = REFUSED[case]
+        with caplog.at_level(logging.INFO), pytest.raises(Unauthenticated):
+            await TokenAuthenticator(SETTINGS, KeyServer().fetch).verify(bare, NOW)
+        assert [record.getMessage() for record in caplog.records] == [f"token refused: {reason}"]
 
 
 async def test_a_request_without_a_token_is_told_how_to_send_one() -> None:

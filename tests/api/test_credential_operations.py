@@ -174,10 +174,14 @@ class TestPatching:
         reply = await patch(app, {"validUntil": instant(days=1)})
         assert (reply.code, reply.fields) == ((400, "invalid-input"), ["validUntil"])
 
-    @pytest.mark.parametrize("field", ["name", "type", "value", "fields", "ownerId", "id", "state"])
+    @pytest.mark.parametrize("field", ["type", "value", "fields", "ownerId", "id", "state"])
     async def test_of_what_cannot_be_patched_is_refused(self, app: App, field: str) -> None:
         await app.create()
         assert (await patch(app, {field: "x"})).fields == [field]
+
+    async def test_of_the_name_to_none_is_refused(self, app: App) -> None:
+        await app.create()
+        assert (await patch(app, {"name": None})).fields == ["name"]
 
     async def test_is_for_the_owner_and_managers(self, app: App) -> None:
         await app.create(**FOR_AGENTS)

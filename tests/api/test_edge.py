@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import typing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -501,6 +502,16 @@ def test_the_worker_can_inspect_every_function() -> None:
         assert not hasattr(endpoint, "__wrapped__")
         assert inspect.iscoroutinefunction(endpoint)
         assert typing.get_type_hints(endpoint) == {"req": func.HttpRequest, "return": func.HttpResponse}
+
+
+async def test_one_handler_serves_several_routes_under_names_of_their_own() -> None:
+    old = replace(BY_NAME["read_health"], path="/v1/health", prefix="old_")
+    app = func.FunctionApp()
+    register(app, [BY_NAME["read_health"], old], Front().edge)
+    endpoints = {
+        str(function.get_function_name()): function.get_user_function().__name__ for function in app.get_functions()
+    }
+    assert endpoints == {"read_health": "read_health", "old_read_health": "old_read_health"}
 
 
 async def test_a_registered_function_serves_its_own_route() -> None:

@@ -78,7 +78,7 @@ def app() -> Iterator[LocalCloud]:
 
 
 class Target:
-    """A credential that every caller of the tenant sees, and a lease on it: what a request can be aimed at."""
+    """What a request can be aimed at: a credential that every caller of the tenant sees, a lease on it, a locker."""
 
     def __init__(self, app: LocalCloud) -> None:
         self._app = app
@@ -87,10 +87,11 @@ class Target:
         policy = {"allowedIdentities": [{"type": "any"}]}
         self._ask("POST", "/credentials", {"name": self.name, "policy": policy} | value)
         self.lease = self._ask("POST", "/leases", {"credential": self.name})[1]["id"]
+        self.locker = self._ask("POST", "/lockers", {"name": f"locker-{uuid4().hex}"})[1]["id"]
 
     def aim(self, case: Any) -> None:
         """Make the request one that can succeed, as far as the document cannot say what that takes."""
-        named = {"credential": self.name, "lease": self.lease}
+        named = {"credential": self.name, "lease": self.lease, "locker": self.locker, "member": "id-bob"}
         case.path_parameters |= {name: named[name] for name in case.path_parameters if name in named}
         operation = case.operation.definition.raw["operationId"]
         if operation == "create_lease":
@@ -99,11 +100,16 @@ class Target:
             given = case.body if isinstance(case.body, dict) else {}
             case.media_type = "application/json"
             case.body = {**given, "value": uuid4().hex}
-            case.body.pop("fields", None)  # a value comes as `value` or as `fields`
+            for other in ("fields", "attributes"):  # a value comes as `value` or as `fields`
+                case.body.pop(other, None)
         if operation == "create_credential":
             case.body |= {"type": "generic-secret", "name": f"made-{uuid4().hex}"}
+        if operation in ("create_locker", "replace_locker"):
+            case.body["name"] = f"made-{uuid4().hex}"
         if operation == "update_credential":
             case.headers["If-Match"] = self._ask("GET", f"/credentials/{self.name}")[0]
+        if operation == "replace_locker":
+            case.headers["If-Match"] = self._ask("GET", f"/lockers/{self.locker}")[0]
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[str, Any]:
         return asyncio.run(self._asked(method, path, body))

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.api.app import BY_NAME, SECRET, App
-from tests.api.test_negative_list import path_of
+from tests.api.test_negative_list import NAMING, path_of
 from tests.api.test_operations import SUCCESSES, Furnished
 from tests.vaults import ALICE, DEPLOY_AGENT, MONA, OTTO, person
 from vault_core.identities import Role, is_identity_id
@@ -67,7 +67,7 @@ NASTY = [
     " ",
     "null",
 ]
-NAMED = [name for name, route in BY_NAME.items() if route.parameters]
+NAMED = [name for name, route in BY_NAME.items() if set(NAMING) & set(route.parameters)]
 
 
 def texts_in(model: type[BaseModel] | None, *kept: str) -> list[str]:
@@ -97,6 +97,30 @@ class TestANastyIdentifier:
             reply = await any_app.send("PUT", f"{ONE}/owner/{quote(text, safe='')}", ALICE)
             assert reply.status in (400, 404), text
         assert (await any_app.send("GET", ONE, ALICE))["ownerId"] == "id-alice"
+
+    async def test_as_a_member_of_a_locker_is_refused(self, any_app: App) -> None:
+        await any_app.send("POST", "/lockers", ALICE, {"name": "shop"})
+        for text in NASTY:
+            if text == ".." or is_identity_id(text):
+                continue
+            path = f"/lockers/shop/members/{quote(text, safe='')}"
+            for method, body in (("PUT", {"permissions": ["own"]}), ("DELETE", None)):
+                assert (await any_app.send(method, path, ALICE, body)).status in (400, 404), text
+        assert (await any_app.send("GET", "/lockers/shop", ALICE))["members"] == [
+            {"id": "id-alice", "permissions": ["own"]}
+        ]
+
+    async def test_as_a_role_that_consumes_is_refused_or_kept_as_it_is(self, any_app: App) -> None:
+        await any_app.send("POST", "/lockers", ALICE, {"name": "shop"})
+        for text in NASTY:
+            if text == "..":
+                continue
+            path = f"/lockers/shop/consumers/{quote(text, safe='')}"
+            added = await any_app.send("PUT", path, ALICE)
+            assert added.status in (200, 400, 404), text
+            assert (await any_app.send("GET", "/lockers/shop", ALICE))["consumers"] == [text] * (added.status == 200)
+            assert (await any_app.send("DELETE", path, ALICE)).status in (204, 404)
+        assert (await any_app.send("GET", "/lockers/shop", ALICE))["consumers"] == []
 
     @pytest.mark.parametrize("operation", [name for name, route in BY_NAME.items() if route.query])
     async def test_in_a_query_finds_nothing_that_it_does_not_name(self, any_app: App, operation: str) -> None:
@@ -147,7 +171,7 @@ FORGED = {
     "of a number too long": b"[" + b"9" * 1400 + b"]",
     "no JSON": b"\xff",
 }
-PAGED = ["/credentials", "/credentials?sort=name", "/credentials?sort=-ends", "/leases", "/audit"]
+PAGED = ["/credentials", "/credentials?sort=name", "/credentials?sort=-ends", "/leases", "/lockers", "/audit"]
 
 
 class TestAForgedCursor:

@@ -3,6 +3,7 @@ route is covered."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,8 @@ from vault_core.identities import Caller, Role
 MALLORY = person("mallory", *Role, tenant="fabrikam")  # all there is, in another tenant
 TWIN = agent("deploy-agent", *Role, tenant="fabrikam")  # with the id of an agent of this one
 TRACED = {"X-Request-Id": "r-1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
-NAMING = ("credential", "lease")
+NAMING = ("credential", "lease", "locker")
+OTHERWISE = {"owner": "id-bob", "member": "id-bob", "role": "finance-bots"}
 UNKNOWN_LEASE = f"{uuid4().hex}.n.{'0' * 32}"
 
 
@@ -38,15 +40,20 @@ def naming_in_fields() -> list[tuple[str, str, str]]:
 
 
 def path_of(route: Route, named: str) -> str:
-    path = route.path.removeprefix("/api/v1").replace("{owner}", "id-bob")
-    return path.replace("{credential}", named).replace("{lease}", named)
+    """The path of the route with this text for whatever credential, lease or locker it names."""
+    return path_to(route, dict.fromkeys(NAMING, named))
 
 
-async def ask(app: App, operation: str, named: str, caller: Caller) -> Reply:
-    """Send the operation's request with another credential or lease in its path."""
+def path_to(route: Route, named: Mapping[str, str]) -> str:
+    """The path of the route to what is named by its parameters."""
+    return route.path.removeprefix("/api/v1").format_map(OTHERWISE | dict(named))
+
+
+async def ask(app: App, operation: str, named: Mapping[str, str], caller: Caller) -> Reply:
+    """Send the operation's request with other credentials, leases or lockers in its path."""
     route = BY_NAME[operation]
     headers = TRACED | ({"If-Match": '"x.0"'} if route.takes_if_match else {})
-    return await app.send(route.method, path_of(route, named), caller, SUCCESSES[operation].body, headers)
+    return await app.send(route.method, path_to(route, named), caller, SUCCESSES[operation].body, headers)
 
 
 async def ask_by(app: App, operation: str, part: str, field: str, named: str, caller: Caller) -> Reply:
@@ -68,20 +75,39 @@ class Theirs:
         credential = await self.world.create_for_agents()
         granted = await self.world.lease()
         self.credential, self.lease = credential.id, granted.lease.id
+        self.inside = (await self.world.create(name="portal")).id
+        self.locker = (await self.app.send("POST", "/lockers", ALICE, {"name": "shop"}))["id"]
+        assert (await self.app.send("PUT", "/lockers/shop/credentials/portal", ALICE)).status == 200
         self.before = await self.state()
         return self
 
     async def state(self) -> tuple[Any, ...]:
-        owner = await self.app.send("GET", ONE, ALICE)
-        lease = await self.app.send("GET", f"/leases/{self.lease}", DEPLOY_AGENT)
-        events = [event for event in await self.world.audit() if event.event != "access.denied"]
-        return owner.body, lease.body, events
+        seen = [
+            (await self.app.send("GET", path, owner)).body
+            for path, owner in (
+                (ONE, ALICE),
+                ("/credentials/portal", ALICE),
+                ("/lockers/shop", ALICE),
+                (f"/leases/{self.lease}", DEPLOY_AGENT),
+            )
+        ]
+        return seen, [event for event in await self.world.audit() if event.event != "access.denied"]
 
-    def leaked(self, operation: str) -> tuple[list[str], list[str]]:
-        """What is known of theirs for this operation's path, and what is like it but names nothing."""
-        if "lease" in BY_NAME[operation].parameters:
-            return [self.lease], [UNKNOWN_LEASE]
-        return [self.credential, "db-password", "DB-Password"], [str(uuid4()), "no-such", "No-Such"]
+    def leaked(self, operation: str) -> list[tuple[dict[str, str], dict[str, str]]]:
+        """Each way to name what is theirs in this operation's path, with what is like it but names nothing."""
+        parameters = BY_NAME[operation].parameters
+        if "lease" in parameters:
+            return [({"lease": self.lease}, {"lease": UNKNOWN_LEASE})]
+        credentials = (
+            [self.inside, "portal", "Portal"]
+            if "locker" in parameters
+            else [self.credential, "db-password", "DB-Password"]
+        )
+        lockers = [self.locker, "shop", "SHOP"]
+        known = [{"credential": one, "locker": two} for one, two in zip(credentials, lockers, strict=True)]
+        unknown = [{"credential": one, "locker": one} for one in (str(uuid4()), "no-such", "No-Such")]
+        mixed = [{"credential": unknown[0]["credential"], "locker": self.locker}] if len(parameters) > 1 else []
+        return [*zip(known, unknown, strict=True), *((one, unknown[0]) for one in mixed)]
 
 
 @pytest.fixture
@@ -95,7 +121,7 @@ class TestAForeignTenant:
     async def test_gets_the_answer_of_an_unknown_id_by_the_same_work(
         self, theirs: Theirs, operation: str, intruder: Caller
     ) -> None:
-        for known, unknown in zip(*theirs.leaked(operation), strict=True):
+        for known, unknown in theirs.leaked(operation):
             await ask(theirs.app, operation, unknown, intruder)  # reads what is then remembered of the tenant
             started = theirs.world.ledger.total
             foreign = await ask(theirs.app, operation, known, intruder)
@@ -111,11 +137,11 @@ class TestAForeignTenant:
     async def test_learns_nothing_by_naming_it_in_a_query_or_body(
         self, theirs: Theirs, operation: str, part: str, field: str
     ) -> None:
-        pairs = (
-            [(theirs.lease, UNKNOWN_LEASE)]
-            if field == "lease"
-            else [(theirs.credential, str(uuid4())), ("db-password", "no-such")]
-        )
+        pairs = {
+            "lease": [(theirs.lease, UNKNOWN_LEASE)],
+            "credential": [(theirs.credential, str(uuid4())), ("db-password", "no-such")],
+            "locker": [(theirs.locker, str(uuid4())), ("shop", "no-such")],
+        }[field]
         for known, unknown in pairs:
             foreign = await ask_by(theirs.app, operation, part, field, known, MALLORY)
             assert foreign == await ask_by(theirs.app, operation, part, field, unknown, MALLORY)
@@ -123,7 +149,7 @@ class TestAForeignTenant:
         assert await theirs.state() == theirs.before
 
     async def test_lists_nothing_of_this_one(self, theirs: Theirs) -> None:
-        for path in ("/credentials", "/credentials?sort=name", "/leases"):
+        for path in ("/credentials", "/credentials?sort=name", "/leases", "/lockers"):
             assert (await theirs.app.send("GET", path, MALLORY)).body == {"items": []}
         events = (await theirs.app.send("GET", "/audit", MALLORY))["items"]
         assert events == []
@@ -142,7 +168,7 @@ class TestAStrangerOfTheTenant:
     @pytest.mark.parametrize("operation", naming_in_path())
     async def test_gets_the_answer_of_an_unknown_id(self, theirs: Theirs, operation: str) -> None:
         for stranger in (BOB, CI_RUNNER):
-            for known, unknown in zip(*theirs.leaked(operation), strict=True):
+            for known, unknown in theirs.leaked(operation):
                 hidden = await ask(theirs.app, operation, known, stranger)
                 assert hidden.code == (404, "not-found")
                 assert hidden == await ask(theirs.app, operation, unknown, stranger)
@@ -152,9 +178,28 @@ class TestAStrangerOfTheTenant:
     async def test_learns_nothing_by_naming_it_in_a_query_or_body(
         self, theirs: Theirs, operation: str, part: str, field: str
     ) -> None:
-        hidden = await ask_by(theirs.app, operation, part, field, theirs.credential, BOB)
+        named = theirs.locker if field == "locker" else theirs.credential
+        hidden = await ask_by(theirs.app, operation, part, field, named, BOB)
         assert hidden == await ask_by(theirs.app, operation, part, field, str(uuid4()), BOB)
-        assert hidden.status in (403, 404)
+        assert hidden.status in (403, 404) or hidden.body == {"items": []}
+
+    @pytest.mark.parametrize("operation", ["assign_credential", "take_credential_out"])
+    async def test_does_not_learn_of_a_locker_by_what_it_would_put_there(self, theirs: Theirs, operation: str) -> None:
+        await theirs.world.create(BOB, name="of bob")
+        for credential in ("of%20bob", "no-such", "portal"):
+            for known, unknown in ((theirs.locker, str(uuid4())), ("shop", "no-such")):
+                hidden = await ask(theirs.app, operation, {"credential": credential, "locker": known}, BOB)
+                absent = await ask(theirs.app, operation, {"credential": credential, "locker": unknown}, BOB)
+                assert hidden == absent
+                assert hidden.code == (404, "not-found")
+
+    async def test_learns_nothing_of_a_locker_that_it_was_put_out_of(self, theirs: Theirs) -> None:
+        member = f"/lockers/{theirs.locker}/members/id-bob"
+        await theirs.app.send("PUT", member, ALICE, {"permissions": ["manage"]})
+        assert (await theirs.app.send("GET", "/credentials/portal", BOB)).status == 200
+        await theirs.app.send("DELETE", member, ALICE)
+        for path in (f"/lockers/{theirs.locker}", "/credentials/portal"):
+            assert (await theirs.app.send("GET", path, BOB)).code == (404, "not-found")
 
 
 class TestALeakedLeaseId:
@@ -166,9 +211,9 @@ class TestALeakedLeaseId:
         await app.world.create(policy={"allowedIdentities": [{"type": "any"}]})
         lease = (await app.world.lease(DEPLOY_AGENT)).lease.id
         for thief in (BOB, LOLA, CI_RUNNER):
-            stolen = await ask(app, operation, lease, thief)
+            stolen = await ask(app, operation, {"lease": lease}, thief)
             assert stolen.code == (404, "not-found")
-            assert stolen == await ask(app, operation, UNKNOWN_LEASE, thief)
+            assert stolen == await ask(app, operation, {"lease": UNKNOWN_LEASE}, thief)
         assert (await app.send("GET", f"/leases/{lease}", DEPLOY_AGENT))["state"] == "active"
 
     async def test_shows_no_value_to_anyone_not_even_its_holder(self, theirs: Theirs) -> None:
@@ -297,6 +342,6 @@ async def test_a_change_of_metadata_alone_touches_neither_value_nor_leases_nor_p
     changed = await theirs.app.send("PATCH", ONE, ALICE, change, {"If-Match": tag})
     assert (changed["policy"], changed["version"]) == (FOR_AGENTS["policy"], 1)
     assert theirs.world.ledger.count("secrets") == calls
-    assert (await theirs.app.send("GET", f"/leases/{theirs.lease}", DEPLOY_AGENT)).body == theirs.before[1]
+    assert (await theirs.app.send("GET", f"/leases/{theirs.lease}", DEPLOY_AGENT)).body == theirs.before[0][-1]
     refused = await theirs.app.send("PATCH", ONE, DEPLOY_AGENT, change, {"If-Match": tag})
     assert refused.code == (403, "access-denied")

@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.api.sample import BY_NAME, ROUTES, Front
 from vault_core.api.openapi import document
+from vault_core.api.routes import ROUTES as SERVED_ROUTES
 
 DOCUMENT = document(ROUTES)
 
@@ -156,3 +157,65 @@ async def test_the_document_is_served_to_anyone_and_describes_itself() -> None:
     response = await Front().send("read_openapi", token=None)
     assert response.mimetype == "application/json"
     assert json.loads(response.get_body()) == json.loads(json.dumps(DOCUMENT))
+
+
+SERVED = document(SERVED_ROUTES)
+SCHEMAS = SERVED["components"]["schemas"]
+
+
+def test_what_is_served_is_described_by_an_openapi_document() -> None:
+    assert [str(fault) for fault in OpenAPIV31SpecValidator(SERVED).iter_errors()] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "required", "optional"),
+    [
+        (
+            "LockerView",
+            "id name description members consumers credentials createdAt createdBy updatedAt updatedBy",
+            "",
+        ),
+        ("MemberView", "id permissions", ""),
+        ("LockerList", "items", "next"),
+        ("DefineLocker", "name", "description"),
+        ("SetMember", "permissions", ""),
+        ("AttributeDefinition", "name", "id description userProvided masked passwordFlag"),
+        ("AttributeView", "id name description userProvided masked passwordFlag set", ""),
+        ("SetOwnValues", "fields", ""),
+        ("OwnValuesView", "given", ""),
+    ],
+)
+def test_lockers_and_attributes_are_described(model: str, required: str, optional: str) -> None:
+    assert SCHEMAS[model]["properties"].keys() == {*required.split(), *optional.split()}
+    assert set(SCHEMAS[model].get("required", ())) == set(required.split())
+
+
+def test_what_lockers_and_attributes_add_to_credentials_is_described() -> None:
+    assert "attributes" in SCHEMAS["CreateCredential"]["properties"]
+    assert "name" in SCHEMAS["UpdateCredential"]["properties"]
+    assert {"lockerId", "attributes"} <= SCHEMAS["CredentialView"]["properties"].keys()
+    listing = SERVED["paths"]["/api/v1/credentials"]["get"]["parameters"]
+    assert "locker" in {parameter["name"] for parameter in listing}
+
+
+def test_the_bounds_of_lockers_and_attributes_are_described() -> None:
+    assert SCHEMAS["DefineLocker"]["properties"]["name"]["maxLength"] == 50
+    assert SCHEMAS["DefineLocker"]["properties"]["description"]["maxLength"] == 255
+    assert SCHEMAS["AttributeDefinition"]["properties"]["name"]["maxLength"] == 50
+    assert SCHEMAS["SetMember"]["properties"]["permissions"]["items"] == {"$ref": "#/components/schemas/Permission"}
+    assert SCHEMAS["Permission"]["enum"] == ["own", "manage", "participate"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "codes"),
+    [
+        ("put", "/lockers/{locker}", {"name-taken", "credential-changed"}),
+        ("put", "/lockers/{locker}/members/{member}", {"last-owner", "locker-full", "credential-changed"}),
+        ("put", "/lockers/{locker}/consumers/{role}", {"locker-full", "credential-changed"}),
+        ("put", "/lockers/{locker}/credentials/{credential}", {"credential-in-locker", "credential-changed"}),
+        ("put", "/credentials/{credential}/owner/{owner}", {"not-a-member", "credential-changed"}),
+    ],
+)
+def test_each_conflict_with_a_locker_is_described(method: str, path: str, codes: set[str]) -> None:
+    conflict = SERVED["paths"][f"/api/v1{path}"][method]["responses"]["409"]["$ref"]
+    assert set(conflict.rpartition("/")[2].split(".")) == codes

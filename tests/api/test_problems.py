@@ -35,6 +35,7 @@ def descendants(kind: type[errors.VaultError]) -> Iterator[type[errors.VaultErro
         (errors.ValueRefused, 422),
         (errors.PreconditionRequired, 428),
         (InternalError, 500),
+        (errors.NotSupported, 501),
         (errors.Unavailable, 503),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault_core.api.strict_json import MAX_DEPTH, MAX_PARTS, parse
+from vault_core.api.strict_json import MAX_DEPTH, MAX_LENIENT_DEPTH, MAX_PARTS, parse, parse_object_or_list
 from vault_core.errors import InvalidInput
 
 CANARY = "canary-7f3e9b2c41"
@@ -35,6 +35,17 @@ def test_every_modest_object_is_read_as_it_is(document: dict[str, object], ascii
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with suppress(InvalidInput):
         assert isinstance(parse(body), dict)
+
+
+@given(st.lists(values, max_size=5) | st.dictionaries(st.text(), values, max_size=5))
+def test_a_list_is_read_where_one_may_stand(document: object) -> None:
+    assert parse_object_or_list(json.dumps(document).encode()) == document
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\u0d8 1e9-', max_size=200).map(str.encode))
+def test_any_bytes_are_read_or_refused_where_a_list_may_stand(body: bytes) -> None:
+    with suppress(InvalidInput):
+        assert isinstance(parse_object_or_list(body), dict | list)
 
 
 REFUSED = {
@@ -69,6 +80,23 @@ REFUSED = {
 def test_it_refuses(body: bytes) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse(body)
+    assert CANARY not in f"{refused.value} {refused.value.detail} {refused.value.errors}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(pytest.param(body, id=name) for name, body in REFUSED.items() if name != "an array"),
+        pytest.param(b'[{"a": 1, "a": 2}]', id="a duplicate name in a list"),
+        pytest.param(b"[NaN]", id="NaN in a list"),
+        pytest.param(b'["\\ud800"]', id="half of a surrogate pair in a list"),
+        pytest.param(b"[" * (MAX_LENIENT_DEPTH + 1) + b"]" * (MAX_LENIENT_DEPTH + 1), id="lists nested too deep"),
+        pytest.param(json.dumps([0] * (MAX_PARTS + 1)).encode(), id="too many items"),
+    ],
+)
+def test_it_refuses_the_same_where_a_list_may_stand(body: bytes) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_object_or_list(body)
     assert CANARY not in f"{refused.value} {refused.value.detail} {refused.value.errors}"
 
 

@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.api.app import BY_NAME, DOCUMENT, App
 from tests.faults import Fault, Plan
+from tests.permissions import PEOPLE
 from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, NOON, OTTO, VIC, World
 
 
@@ -119,7 +120,10 @@ async def test_callers_learn_who_they_are(app: App) -> None:
         "tenant": "contoso",
         "identity": {"type": "human", "id": "id-vic", "email": "vic@contoso.example"},
         "roles": ["viewer"],
+        "otherRoles": [],
     }
+    consumer = PEOPLE["consumer"]
+    assert (await app.send("GET", "/me", consumer))["otherRoles"] == ["finance-bots"]
     assert (await app.send("GET", "/me", DEPLOY_AGENT))["identity"]["name"] == "deploy-agent"
 
 

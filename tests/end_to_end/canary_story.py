@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import urllib.parse
+import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +31,9 @@ OUTAGES = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, and to what."""
+    """What came back, and to what, and to whom."""
 
+    by: str
     asked: str
     status: int
     headers: Mapping[str, str]
@@ -45,9 +48,19 @@ class Answer:
         return f"{self.status} {dict(self.headers)} {self.text}"
 
 
+def _hands_over(method: str, url: str, status: int) -> bool:
+    """Whether this is a lease that was granted, or a read of plain values."""
+    if method == "POST":
+        return url.endswith("/leases") and status == 201
+    return method == "GET" and "/attributevalues" in url and "encryptionKey" not in url and status == 200
+
+
 @dataclass
 class Story:
-    """Tells the story to a vault. Keeps the values sent, and the answers: grants of leases apart from all others."""
+    """Tells the story to a vault. Keeps the answers, those that hand values over apart, and the values that were sent.
+
+    Of these, `own` are by whose they are, `masked` not to be read with all others; `proofs` prove who one is.
+    """
 
     cloud: LocalCloud
     session: aiohttp.ClientSession
@@ -56,6 +69,17 @@ class Story:
     answers: list[Answer] = field(default_factory=list)
     grants: list[Answer] = field(default_factory=list)
     sent: list[Canary] = field(default_factory=list)
+    own: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    masked: list[str] = field(default_factory=list)
+    proofs: list[str] = field(default_factory=list)
+
+    def new(self, whose: str | None = None) -> str:
+        """Return a value that nobody has seen: everybody's, or the own one of a consumer."""
+        mark = uuid.uuid4().hex
+        self.sent.append(Canary("generic-secret", {"value": spoken(mark)}, (spoken(mark), mark)))
+        if whose is not None:
+            self.own[whose] += [spoken(mark), mark]
+        return spoken(mark)
 
     async def tell(self) -> None:
         for canary, other in zip(canaries(self.first), canaries(self.second), strict=True):
@@ -67,24 +91,36 @@ class Story:
         for fault in OUTAGES:
             await self._outage(fault)
         for timer in TIMERS:
-            await self._send("POST", f"{self.cloud.functions_url}/admin/functions/{timer}", None, {})
+            await self._send("operator", "POST", f"{self.cloud.functions_url}/admin/functions/{timer}", None, {})
         await self._list_everything()
 
     async def call(self, method: str, path: str, body: Any = None, *, by: str = "alice", **headers: str) -> Answer:
         """Send a request as a known identity; `_` in the name of a header stands for `-`."""
         given = {name.replace("_", "-"): text for name, text in headers.items()}
         token = {"Authorization": f"Bearer {self.cloud.identity.token(by)}"}
-        return await self._send(method, f"{self.cloud.functions_url}/api/v1{path}", body, token | given)
+        return await self._send(by, method, f"{self.cloud.functions_url}/api/v1{path}", body, token | given)
 
-    async def _send(self, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Answer:
+    async def patch(self, path: str, body: Any) -> Answer:
+        """Change a credential of Alice's as it is now."""
+        return await self.call("PATCH", path, body, If_Match=(await self.call("GET", path)).headers["ETag"])
+
+    async def room(self, method: str, path: str, body: Any = None, *, by: str = "alice") -> Answer:
+        """Send a request as a known identity whose client was written for a Control Room."""
+        token = {"X-Authorization": self.cloud.identity.token(by)}
+        return await self._send(by, method, f"{self.cloud.functions_url}/v2/credentialvault{path}", body, token)
+
+    async def unknown(self, method: str, path: str, body: Any = None) -> Answer:
+        """Send a request that does not say from whom it is."""
+        return await self._send("someone", method, f"{self.cloud.functions_url}{path}", body, {})
+
+    async def _send(self, by: str, method: str, url: str, body: Any, headers: Mapping[str, str]) -> Answer:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         typed = {"Content-Type": "application/json"} if content else {}
         async with self.session.request(
             method, URL(url, encoded=True), data=content, headers=typed | dict(headers)
         ) as reply:
-            answer = Answer(f"{method} {url}", reply.status, dict(reply.headers), await reply.text())
-        granted = method == "POST" and url.endswith("/leases") and answer.status == 201
-        (self.grants if granted else self.answers).append(answer)
+            answer = Answer(by, f"{method} {url}", reply.status, reply.headers, await reply.text())
+        (self.grants if _hands_over(method, url, answer.status) else self.answers).append(answer)
         return answer
 
     async def _live_through(self, canary: Canary, other: Canary) -> None:
@@ -102,7 +138,8 @@ class Story:
         for _ in range(2):
             await self.call("POST", f"{one}/rotate", {"fields": other.fields}, Idempotency_Key=f"rotate-{name}")
         await self.call("POST", "/leases", {"credential": name, "ttl": "10m"}, by="deploy-agent")
-        await self.call("PATCH", one, {"description": "a canary", "metadata": {"team": "web"}}, If_Match="*")
+        changed = await self.patch(one, {"description": "a canary", "metadata": {"team": "web"}})
+        assert changed.status == 200
         for path in (one, f"{one}/versions", lease_path, f"/leases?credential={name}"):
             await self.call("GET", path)
         await self.call("POST", f"{one}/suspend", {})
@@ -145,7 +182,7 @@ class Story:
             answer = await self.call("POST", "/credentials", body | wrong)
             assert 400 <= answer.status < 500, answer.asked
         one = "/credentials/canary-generic-secret"
-        await self.call("PATCH", one, {"metadata": {"password": text}, "value": text}, If_Match="*")
+        await self.patch(one, {"metadata": {"password": text}, "value": text})
         await self.call("POST", f"{one}/rotate", {"value": text, "allowTargetChange": text})
 
     async def _unreadable_bodies(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from azure.keyvault.secrets.aio import SecretClient
@@ -20,6 +20,7 @@ from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential
 from vault_core.grants import Granted
 from vault_core.identities import Caller, Role
+from vault_core.locker import DefineLocker, Locker
 from vault_core.repeats import Once
 from vault_core.stores import Stores
 from vault_core.stores.key_vault import open_key_vaults
@@ -57,6 +58,22 @@ class Site:
         }
         wanted = CreateCredential.model_validate(body)
         return (await self.workers[worker].credentials.create(self.alice, wanted, once, self.clock())).credential
+
+    def bot(self, number: int) -> Caller:
+        """An agent whose token bears the role `bots`, by which it may be a consumer of lockers."""
+        return replace(self.agent(number), other_roles=frozenset({"bots"}))
+
+    async def create_with_parts(self, name: str, *standard: str) -> Credential:
+        """Create a credential of Alice's: these attributes, without a value yet, and a `pin` that consumers give."""
+        attributes = [*({"name": one} for one in standard), {"name": "pin", "userProvided": True}]
+        wanted = CreateCredential.model_validate({"name": name, "type": "generic-secret", "attributes": attributes})
+        return (await self.workers[0].credentials.create(self.alice, wanted, None, self.clock())).credential
+
+    async def create_locker(self, name: str) -> Locker:
+        """Create a locker of Alice's that bots consume."""
+        lockers, now = self.workers[0].lockers, self.clock()
+        locker = await lockers.create(self.alice, DefineLocker(name=name), None, now)
+        return await lockers.add_consumers(self.alice, locker.id, ("bots",), now)
 
     async def lease(self, name: str, number: int, ttl: timedelta | None = None, once: Once | None = None) -> Granted:
         """Lease as the agent of this number, through the worker whose turn it is."""

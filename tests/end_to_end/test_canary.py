@@ -1,4 +1,4 @@
-"""No value outside the Key Vault and the answers that grant a lease, whatever happens."""
+"""No value outside the Key Vault and the answers that hand it over, whatever happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -20,20 +19,18 @@ from pydantic import BaseModel, SecretStr
 
 from local.cloud import PROJECT, TABLES, LocalCloud, local_cloud
 from local.ports import Ports
+from tests.acting import FIRST, SECOND, Reply
 from tests.conftest import AUTHORITY, background_loop
 from tests.end_to_end.canaries import Search, spoken
+from tests.end_to_end.canary_attributes import tell_of_attributes
+from tests.end_to_end.canary_objects import everything_that_holds_a_value
 from tests.end_to_end.canary_story import Story
 from tests.end_to_end.sites import Site, open_site
 from tests.faults import Fault, Plan
-from tests.operations import FIRST, REQUESTS, SECOND, Reply
+from tests.operations import REQUESTS
 from tests.stores.tokens import storage_token
 from tests.sweeping import calls_of, faults_of, world_before
-from tests.vaults import ALICE, NOON, World
-from vault_core.api.leases import CreateLease, create_lease
-from vault_core.api.routing import AnonymousCall, Call
-from vault_core.credential_requests import CreateCredential, RotateCredential
-from vault_core.credential_types import TYPES
-from vault_core.repeats import Once
+from vault_core.credential_requests import CreateCredential
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import table_client
 
@@ -63,6 +60,7 @@ async def live(folder: Path) -> Evidence:
         aiohttp.ClientSession() as session,
     ):
         story = Story(cloud, session, uuid.uuid4().hex, uuid.uuid4().hex)
+        await tell_of_attributes(story)
         await story.tell()
         rows: list[str] = []
         async with open_transport() as transport:
@@ -81,14 +79,43 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return found
 
 
-def test_the_answers_that_grant_a_lease_hold_the_value(evidence: Evidence) -> None:
-    assert len(evidence.story.grants) >= 18
+def test_the_answers_that_hand_values_over_hold_some(evidence: Evidence) -> None:
+    leases = [answer for answer in evidence.story.grants if answer.asked.startswith("POST")]
+    reads = [answer for answer in evidence.story.grants if answer.asked.startswith("GET")]
+    assert len(leases) >= 18 + 7
+    assert len(reads) >= 30
     assert all(evidence.search.finds_in(answer.text) for answer in evidence.story.grants)
 
 
-def test_no_header_of_a_grant_holds_a_value(evidence: Evidence) -> None:
+def test_no_header_of_such_an_answer_holds_a_value(evidence: Evidence) -> None:
     headers = ((answer.asked, str(dict(answer.headers))) for answer in evidence.story.grants)
     assert evidence.search.places(headers) == []
+
+
+@pytest.mark.parametrize("consumer", ["alice", "finance-bot", "hr-bot"])
+def test_what_a_consumer_gave_for_itself_is_handed_to_nobody_else(evidence: Evidence, consumer: str) -> None:
+    own = Search(evidence.story.own[consumer])
+    handed = [answer for answer in evidence.story.grants if own.finds_in(answer.text)]
+    assert {answer.asked.partition(" ")[0] for answer in handed} == {"GET", "POST"}
+    assert {answer.by for answer in handed} == {consumer}
+
+
+def test_no_read_of_all_values_holds_a_masked_one(evidence: Evidence) -> None:
+    whole = [answer for answer in evidence.story.grants if answer.asked.endswith("/attributevalues")]
+    assert {answer.by for answer in whole} == {"alice", "finance-bot", "hr-bot"}
+    assert Search(evidence.story.masked).places((answer.by, answer.whole) for answer in whole) == []
+
+
+def test_the_secrets_of_logins_and_the_tokens_are_nowhere_else(evidence: Evidence) -> None:
+    """But the identity provider keeps the secrets, and a login answers with its token."""
+    search = Search(evidence.story.proofs)
+    answers = (
+        (one.asked[:60], one.whole) for one in evidence.story.answers if not one.asked.endswith("/authentication")
+    )
+    files = ((name, content) for name, content in evidence.files.items() if name != "clients.json")
+    rest = [*answers, *((line[:120], line) for line in evidence.log), *((row[:120], row) for row in evidence.rows)]
+    assert search.places([*rest, *files]) == []
+    assert search.finds_in(evidence.files["clients.json"])
 
 
 def test_no_other_answer_holds_a_value(evidence: Evidence) -> None:
@@ -164,42 +191,23 @@ async def test_the_lowest_level_of_logging_shows_no_value(site: Site, caplog: py
     await vault.credentials.create(site.alice, wanted, None, now)
     await site.workers[1].grants.grant(site.alice, "watched", None, None, now)
     await site.rotate("watched", f"{mark} anew")
+    await _watch_parts(site, mark)
     await vault.credentials.revoke(site.alice, "watched", None, None, now)
     await site.tend()
     assert "Request URL" in caplog.text
     assert Search([mark, spoken(mark)]).places((line[:80], line) for line in caplog.text.splitlines()) == []
 
 
-async def everything_that_holds_a_value() -> list[object]:
-    """Each kind of object of the vault through which a value passes, or that stands beside it."""
-    world = World()
-    body = {"name": "db-password", "type": "generic-secret", "value": FIRST, "metadata": {"team": "web"}}
-    content = json.dumps(body).encode()
-    create = CreateCredential.model_validate(body)
-    rotate = RotateCredential.model_validate({"fields": {"value": FIRST}})
-    shown = await world.vault.credentials.create(ALICE, create, None, NOON)
-    granted = await world.vault.grants.grant(ALICE, "db-password", None, None, NOON)
-    anonymous: dict[str, Any] = {"path": {"credential": FIRST}, "query": None, "body": create, "if_match": None}
-    anonymous |= {"idempotency_key": None, "body_bytes": content, "request_id": "r-1", "now": NOON}
-    call = Call(caller=ALICE, **anonymous)
-    answer = await create_lease(
-        world.vault, Call(caller=ALICE, **anonymous | {"body": CreateLease(credential="db-password")})
-    )
-    accepted = TYPES["generic-secret"].accept({"value": SecretStr(FIRST)}, NOON)
-    once = Once(FIRST, "create", content)
-    return [
-        create,
-        rotate,
-        shown,
-        granted,
-        granted.lease,
-        call,
-        AnonymousCall(**anonymous),
-        answer,
-        answer.body,
-        accepted,
-        once,
-    ]
+async def _watch_parts(site: Site, mark: str) -> None:
+    values, now = site.workers[1].values, site.clock()
+    parts = await site.create_with_parts("parts", "host", "port")
+    host, port, pin = (one.id for one in parts.attributes)
+    await values.write(site.alice, parts.id, {host: SecretStr(spoken(mark)), port: SecretStr(mark)}, None, now)
+    await values.write(site.alice, parts.id, {pin: SecretStr(f"{mark} own")}, None, now)
+    read = await values.read_one(site.alice, parts.id, pin, now)
+    assert [one.value and one.value.get_secret_value() for one in read] == [f"{mark} own"]
+    await values.remove(site.alice, parts.id, host, now)
+    await values.forget_own(site.alice, parts.id, now)
 
 
 async def test_no_object_shows_the_value_that_it_holds() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import cycle
-from typing import Any
 
 import pytest
 
 from local.cloud import LocalCloud
 from tests.end_to_end.sites import Site, open_site
+from tests.end_to_end.storms import Storm, all_of
 from tests.invariants import broken_rules
 from vault_core.errors import (
     CredentialChanged,
@@ -22,7 +22,6 @@ from vault_core.errors import (
     LeaseLimitReached,
     NameTaken,
     NotFound,
-    VaultError,
 )
 from vault_core.grants import Granted
 from vault_core.lease import LeaseState
@@ -35,13 +34,6 @@ pytestmark = pytest.mark.slow
 async def site(local_parts: LocalCloud) -> AsyncIterator[Site]:
     async with open_site(local_parts) as opened:
         yield opened
-
-
-async def all_of(calls: Iterable[Awaitable[Any]]) -> tuple[list[Any], Counter[type[BaseException]]]:
-    """Make the calls at once; return the answers, and how often each refusal came."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    answers = [one for one in results if not isinstance(one, BaseException)]
-    return answers, Counter(type(one) for one in results if isinstance(one, BaseException))
 
 
 async def test_of_64_requests_for_5_places_exactly_5_are_granted_and_so_it_is_again_once_they_expired(
@@ -75,7 +67,7 @@ async def test_no_request_that_starts_after_a_revocation_was_acknowledged_gets_t
     for round_ in range(3):
         name = f"stormy {round_}"
         await site.create(name)
-        storm = Storm(site, name)
+        storm = Storm(partial(site.lease, name))
         await storm.lasts_until(site.workers[0].credentials.revoke(site.alice, name, None, None, site.clock()))
         assert storm.granted
         assert storm.refused_afterwards == {CredentialRevoked}
@@ -92,7 +84,7 @@ async def test_no_request_that_starts_after_a_deletion_was_acknowledged_finds_an
     for round_ in range(3):
         name = f"Short-lived {round_}"
         await site.create(name, maxLeases=1000) if round_ == 1 else await site.create(name)
-        storm = Storm(site, name)
+        storm = Storm(partial(site.lease, name))
         await storm.lasts_until(site.workers[0].credentials.delete(site.alice, name, None, site.clock()))
         assert storm.granted
         assert storm.refused_afterwards == {NotFound}
@@ -101,40 +93,6 @@ async def test_no_request_that_starts_after_a_deletion_was_acknowledged_finds_an
         page = await site.workers[2].leases.list_of(site.alice, again.id, 100, None, site.clock())
         assert (again.versions[0].number, page.leases) == (1, [])
     assert await site.faults_at_rest() == []
-
-
-class Storm:
-    """Agents who lease one credential, again and again, through all workers."""
-
-    def __init__(self, site: Site, name: str) -> None:
-        self._site = site
-        self._name = name
-        self._over = asyncio.Event()
-        self.granted: list[str] = []
-        self.refused_afterwards: set[type[VaultError]] = set()
-
-    async def lasts_until(self, change: Awaitable[object]) -> None:
-        """Let it rage, make the change in the midst of it, and let each agent ask twice more."""
-        agents = [asyncio.create_task(self._ask(number)) for number in range(9)]
-        while len(self.granted) < 12:  # noqa: ASYNC110 - what is waited for is no single event
-            await asyncio.sleep(0.005)
-        await change
-        self._over.set()
-        await asyncio.gather(*agents)
-
-    async def _ask(self, number: int) -> None:
-        left = 2
-        while left:
-            is_late = self._over.is_set()
-            left -= is_late
-            try:
-                granted = await self._site.lease(self._name, number)
-            except VaultError as refusal:
-                if is_late:
-                    self.refused_afterwards.add(type(refusal))
-            else:
-                assert not is_late, "a lease was granted that was asked for too late"
-                self.granted.append(granted.lease.id)
 
 
 async def test_a_lease_is_renewed_or_expired_but_never_both(site: Site) -> None:

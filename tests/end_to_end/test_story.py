@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from tests.end_to_end.running_stack import Stack, command, free_ports, run, toke
 
 pytestmark = pytest.mark.slow
 
-VALUE = re.compile(r"sk_live_[0-9a-f]{4,}")  # the story's values; what is displayed of them ends after the prefix
+VALUE = re.compile(r"(sk_live_|pw-|pin-)[0-9a-f]{4,}")  # the story's values; what is displayed ends after the prefix
+TOKEN = re.compile(r"eyJ[\w-]+\.")
 
 
 async def ask(stack: Stack, who: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -31,8 +33,11 @@ async def test_the_demo_tells_the_story_to_its_end_and_shows_no_value(tmp_path: 
         status, output, errors = await run(command(tmp_path, "demo", *ports))
         assert (status, errors) == (0, "")
         assert "7. The audit shows who did what" in output
+        assert "9. A bot whose token has the role gives a value of its own, and leases both" in output
         assert "••••" in output
         assert not VALUE.search(output)
+        assert not TOKEN.search(output)
+        assert not any(secret in output for secret in json.loads((tmp_path / "clients.json").read_text()).values())
 
 
 async def test_what_is_stored_survives_a_restart(tmp_path: Path) -> None:

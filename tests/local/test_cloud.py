@@ -135,6 +135,27 @@ async def test_a_token_is_printed_for_curl_and_the_app_is_served(tmp_path: Path)
             assert await answer.text() == "the literal"
 
 
+async def test_a_secret_is_printed_that_the_identity_provider_takes(tmp_path: Path) -> None:
+    async with up(tmp_path):
+        state = tmp_path / "state"
+        status, out, err = await output_of(*command(state, "secret", "carol"))
+        assert (status, err) == (0, "")
+        identity = json.loads((state / "running.json").read_text())["identity"]
+        form = {"grant_type": "client_credentials", "client_id": "carol", "client_secret": out.strip()}
+        url = f"{identity}/contoso/oauth2/v2.0/token"
+        async with aiohttp.ClientSession() as session, session.post(url, data=form) as answer:
+            assert answer.status == 200
+        status, out, err = await output_of(*command(state, "secret", "nobody"))
+        assert (status, out) == (1, "")
+        assert err.startswith("Unknown name. Known are: alice")
+
+
+async def test_a_secret_of_a_cloud_that_does_not_run_says_how_to_start_it(tmp_path: Path) -> None:
+    status, out, err = await output_of(*command(tmp_path, "secret", "alice"))
+    assert (status, out) == (1, "")
+    assert err == "No local cloud is running here. Start it in another terminal: make run\n"
+
+
 async def test_a_token_of_a_cloud_that_does_not_run_says_how_to_start_it(tmp_path: Path) -> None:
     status, out, err = await output_of(*command(tmp_path, "token", "alice"))
     assert (status, out) == (1, "")

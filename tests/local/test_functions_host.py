@@ -108,7 +108,8 @@ class Host:
     async def logged(self, words: str) -> None:
         """Wait for a line with these words: what a process prints may arrive after what it answers."""
         async with asyncio.timeout(10):
-            while not any(words in line for line in self.log):
+            # What is waited for comes from another thread's loop, with no event of its own.
+            while not any(words in line for line in self.log):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:

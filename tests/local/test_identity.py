@@ -69,6 +69,14 @@ async def test_an_agent_has_a_display_name_and_no_email(local_parts: LocalCloud)
     assert "email" not in claims
 
 
+@pytest.mark.parametrize(("name", "role"), [("finance-bot", "finance-bots"), ("hr-bot", "hr-bots")])
+async def test_an_agent_may_have_a_role_that_only_its_locker_knows(
+    local_parts: LocalCloud, name: str, role: str
+) -> None:
+    claims = await verified(local_parts, local_parts.identity.token(name))
+    assert (claims["tid"], claims["azp"], claims["roles"]) == ("contoso", name, ["user", role])
+
+
 async def test_client_credentials_are_taken_from_the_basic_header(local_parts: LocalCloud) -> None:
     basic = f"ci-runner:{local_parts.identity.client_secrets['ci-runner']}"
     status, _ = await ask_for_token(local_parts, basic=basic, grant_type="client_credentials")

@@ -214,3 +214,12 @@ async def test_an_empty_list_of_conditions_is_refused(table: Table) -> None:
     for nothing in (AllOf(()), AnyOf(())):
         with pytest.raises(ValueError):
             await table.query(EVERY_KEY, where=nothing)
+
+
+async def test_a_condition_of_more_comparisons_than_the_table_service_takes_is_refused(table: Table) -> None:
+    await added(table, row("k", n=11))
+    eleven = tuple(Compare("n", "eq", number) for number in range(1, 12))
+    assert await keys_of(table, EVERY_KEY, AnyOf(eleven)) == ["k"]
+    for too_many in ((*eleven, Compare("n", "eq", 12)), (*eleven[1:], Compare("n", "ne", 1))):
+        with pytest.raises(ValueError):
+            await table.query(EVERY_KEY, where=AllOf((AnyOf(too_many),)))

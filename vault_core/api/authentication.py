@@ -11,6 +11,7 @@ What a token says of its bearer, and what the vault makes of it:
 - An agent's name is the claim that the settings name, else the client id (`azp`, `appid`, `client_id`). A
   display name is chosen by whoever registers the agent: policies may rely on it only where they are trusted
   with that. Where not, set the claim to `azp`, which the issuer alone gives, or name `id` in policies.
+- Roles that the vault does not know are kept by name, to the letter: the consumers of a locker are named so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import logging
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeGuard
 
 import jwt
 
@@ -31,19 +34,30 @@ from vault_core.settings import Settings
 
 LEEWAY = timedelta(seconds=30)
 MAX_HEADER_LENGTH = 16 * 1024
+MAX_OTHER_ROLES = 200
+MAX_ROLE_LENGTH = 128
 _YEAR_10000 = 253_402_300_800
 
 _BEARER = re.compile(r"bearer +([\w-]+\.[\w-]+\.[\w-]+)", re.ASCII | re.IGNORECASE)
 _EMAIL = re.compile(r"(?=.{3,254}\Z)[!-?A-~]+@[!-?A-~]+")  # printable ASCII with one @
+_KNOWN_ROLES = frozenset(role.value for role in Role)
 
 _NO_TOKEN = "Send a token of your identity provider in the header `Authorization: Bearer <JWT>`."  # noqa: S105
-_BAD_TOKEN = "The token was refused; get a new one for this vault from your identity provider."  # noqa: S105
+BAD_TOKEN = "The token was refused; get a new one for this vault from your identity provider."  # noqa: S105
 
 _log = logging.getLogger(__name__)
 
 
 class _Refused(Exception):
     """A token that is not accepted. The reason is for the operator's log: fixed text that quotes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A token that was accepted: whom it makes the caller, and all that it claims."""
+
+    caller: Caller
+    claims: Mapping[str, Any] = field(repr=False)
 
 
 class TokenAuthenticator:
@@ -64,13 +78,20 @@ class TokenAuthenticator:
         given = [value for name, value in headers.items() if name.lower() == "authorization"]
         if not given:
             raise Unauthenticated(_NO_TOKEN)
+        return (await self._accept(given, now)).caller
+
+    async def verify(self, token: str, now: datetime) -> VerifiedToken:
+        """Return what the token proves; refuses like `identify`, which it equals for a token without a header."""
+        return await self._accept([f"Bearer {token}"], now)
+
+    async def _accept(self, given: list[str], now: datetime) -> VerifiedToken:
         try:
             return await self._verify(_bearer_token(given), now)
         except _Refused as refused:
             _log.info("token refused: %s", refused)
-            raise Unauthenticated(_BAD_TOKEN) from None
+            raise Unauthenticated(BAD_TOKEN) from None
 
-    async def _verify(self, token: str, now: datetime) -> Caller:
+    async def _verify(self, token: str, now: datetime) -> VerifiedToken:
         unverified = _decode(token, options={"verify_signature": False})
         issuer = self._issuers[self._tenant(unverified["payload"])]
         algorithm, kid = _algorithm_and_kid(unverified["header"])
@@ -86,7 +107,7 @@ class TokenAuthenticator:
             options={"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False},
         )["payload"]
         _check_times(claims, now)
-        return _caller(claims, self._tenant(claims), self._settings)
+        return VerifiedToken(_caller(claims, self._tenant(claims), self._settings), claims)
 
     def _tenant(self, claims: Mapping[str, Any]) -> str:
         tenant = claims.get(self._settings.claim_tenant)
@@ -143,16 +164,17 @@ def _caller(claims: Mapping[str, Any], tenant: str, settings: Settings) -> Calle
     ids = [claims[claim] for claim in ("oid", "sub") if claims.get(claim) is not None]
     if not ids or not all(_is_id(given) for given in ids):
         raise _Refused("no usable id")
-    session_id = _first_text(claims, "sid", "session_id", "uti", "jti")
+    session_id = first_text(claims, "sid", "session_id", "uti", "jti")
     if _is_person(claims, settings):
         email = _email(claims, settings)
         identity = Identity(kind="human", id=ids[0], email=email, session_id=session_id)
     else:
-        name = _first_text(claims, settings.claim_agent, "azp", "appid", "client_id")
+        name = first_text(claims, settings.claim_agent, "azp", "appid", "client_id")
         if name is None:
             raise _Refused("neither a person nor an agent with a name")
         identity = Identity(kind="agent", id=ids[0], name=name, session_id=session_id)
-    return Caller(tenant, identity, _roles(claims.get(settings.claim_roles)), frozenset(ids))
+    roles = claims.get(settings.claim_roles)
+    return Caller(tenant, identity, _roles(roles), frozenset(ids), _other_roles(roles))
 
 
 def _is_id(given: object) -> bool:
@@ -173,18 +195,26 @@ def _email(claims: Mapping[str, Any], settings: Settings) -> str | None:
     return next((text for text in given if isinstance(text, str) and _EMAIL.fullmatch(text)), None)
 
 
-def _first_text(claims: Mapping[str, Any], *names: str) -> str | None:
+def first_text(claims: Mapping[str, Any], *names: str) -> str | None:
     """Return the first of these claims that is 1 to 256 printable characters in plain Unicode form (NFKC)."""
-    for text in map(claims.get, names):
-        if (
-            isinstance(text, str)
-            and 0 < len(text) <= 256
-            and text.isprintable()
-            and unicodedata.is_normalized("NFKC", text)
-        ):
-            return text
-    return None
+    return next((text for text in map(claims.get, names) if _is_plain(text, 256)), None)
+
+
+def _is_plain(given: object, longest: int) -> TypeGuard[str]:
+    return (
+        isinstance(given, str)
+        and 0 < len(given) <= longest
+        and given.isprintable()
+        and unicodedata.is_normalized("NFKC", given)
+    )
 
 
 def _roles(given: object) -> frozenset[Role]:
     return frozenset(role for role in Role if role.value in given) if isinstance(given, list) else frozenset()
+
+
+def _other_roles(given: object) -> frozenset[str]:
+    """Return the first 200 names of roles that are not the vault's own, each 1 to 128 printable characters in NFKC."""
+    names = given if isinstance(given, list) else []
+    plain = (name for name in names if _is_plain(name, MAX_ROLE_LENGTH) and name not in _KNOWN_ROLES)
+    return frozenset(islice(dict.fromkeys(plain), MAX_OTHER_ROLES))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from vault_core import rotation
+from vault_core.attributes import Attribute
 from vault_core.credential import Credential, Environment, State, Status, Version, status
 from vault_core.credentials import Shown
 from vault_core.identities import Identity
@@ -33,6 +34,24 @@ class ValidationView(WireModel):
     reason: str | None = None
 
 
+class AttributeView(WireModel):
+    """A named part of a credential; never its value. `set` tells whether it has its standard value."""
+
+    id: str
+    name: str
+    description: str
+    user_provided: Annotated[bool, Field(description="Each consumer gives a value of its own")]
+    masked: Annotated[bool, Field(description="Left out where all values are read at once")]
+    password_flag: Annotated[bool, Field(description="For password fields only")]
+    set: bool
+
+
+class OwnValuesView(WireModel):
+    """The names of the attributes for which the caller has given values of its own."""
+
+    given: tuple[str, ...]
+
+
 class CredentialView(WireModel):
     """A credential as its viewers see it: everything but the value."""
 
@@ -45,6 +64,8 @@ class CredentialView(WireModel):
     display: Annotated[str, Field(description="Tells one credential from another without showing the value")]
     version: int
     owner_id: str
+    locker_id: str | None = None
+    attributes: tuple[AttributeView, ...]
     metadata: dict[str, str]
     policy: Annotated[LeasePolicy, Field(description="The credential's own rules")]
     effective_policy: Annotated[LeasePolicy, Field(description="The rules that hold, with the tenant's defaults")]
@@ -101,11 +122,17 @@ def credential_view(shown: Shown, now: datetime) -> CredentialView:
         state=credential.newest.state,
         display=credential.kind.display(credential.details),
         version=credential.newest.number,
+        attributes=tuple(map(_attribute_view, credential.attributes)),
         effective_policy=rules.policy_of(credential.policy),
         rotation_due_at=rotation.rotation_due_at(credential, rules),
         validation=ValidationView(**dict(credential.validation)),
         suspended=SuspensionView(**dict(suspended)) if suspended else None,
     )
+
+
+def _attribute_view(attribute: Attribute) -> AttributeView:
+    copied = {name: getattr(attribute, name) for name in _COPIED_OF_ATTRIBUTE}
+    return AttributeView(**copied, set=attribute.value is not None)
 
 
 def current_status(shown: Shown, now: datetime) -> Status:
@@ -125,5 +152,10 @@ def _version_view(version: Version, active_leases: int) -> VersionView:
     return VersionView(**copied, kept=version.secret is not None, active_leases=active_leases)
 
 
-_COPIED = CredentialView.model_fields.keys() & Credential.model_fields.keys() - {"validation", "suspended"}
+_COPIED = CredentialView.model_fields.keys() & Credential.model_fields.keys() - {
+    "validation",
+    "suspended",
+    "attributes",
+}
+_COPIED_OF_ATTRIBUTE = AttributeView.model_fields.keys() & Attribute.model_fields.keys()
 _COPIED_OF_VERSION = VersionView.model_fields.keys() & Version.model_fields.keys()

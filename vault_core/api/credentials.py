@@ -6,6 +6,7 @@ from typing import Any
 
 from vault_core.api.credential_views import (
     CredentialList,
+    OwnValuesView,
     credential_view,
     current_status,
     version_list,
@@ -13,10 +14,16 @@ from vault_core.api.credential_views import (
 from vault_core.api.repeated import once
 from vault_core.api.routing import Answer, Call
 from vault_core.credential_listing import CredentialQuery
-from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential, WithReason
+from vault_core.credential_requests import (
+    CreateCredential,
+    RotateCredential,
+    SetOwnValues,
+    UpdateCredential,
+    WithReason,
+)
 from vault_core.credentials import Shown
 from vault_core.errors import FieldError, InvalidInput
-from vault_core.identities import is_identity_id
+from vault_core.identities import SYSTEM_ID_PREFIX, is_identity_id
 from vault_core.vault import Vault
 
 
@@ -36,13 +43,15 @@ async def list_credentials(vault: Vault, call: Call[None, CredentialQuery]) -> A
 
 async def read_credential(vault: Vault, call: Call) -> Answer:
     """Read a credential by its id or name; never its value."""
-    return _shown(await vault.credentials.read(call.caller, call.path["credential"], call.now), call)
+    return shown_credential(await vault.credentials.read(call.caller, call.path["credential"], call.now), call)
 
 
 async def update_credential(vault: Vault, call: Call[UpdateCredential]) -> Answer:
     """Change a credential with a JSON merge patch."""
     reference = call.path["credential"]
-    return _shown(await vault.credentials.update(call.caller, reference, call.body, call.if_match, call.now), call)
+    return shown_credential(
+        await vault.credentials.update(call.caller, reference, call.body, call.if_match, call.now), call
+    )
 
 
 async def rotate_credential(vault: Vault, call: Call[RotateCredential]) -> Answer:
@@ -51,28 +60,34 @@ async def rotate_credential(vault: Vault, call: Call[RotateCredential]) -> Answe
     shown = await vault.credentials.rotate(
         call.caller, reference, call.body, call.if_match, once(call, f"rotate {reference}"), call.now
     )
-    return _shown(shown, call)
+    return shown_credential(shown, call)
 
 
 async def revoke_credential(vault: Vault, call: Call[WithReason]) -> Answer:
     """Revoke a credential for good: all its leases end at once."""
     reference = call.path["credential"]
     repeat = once(call, f"revoke {reference}")
-    return _shown(await vault.credentials.revoke(call.caller, reference, call.body.reason, repeat, call.now), call)
+    return shown_credential(
+        await vault.credentials.revoke(call.caller, reference, call.body.reason, repeat, call.now), call
+    )
 
 
 async def suspend_credential(vault: Vault, call: Call[WithReason]) -> Answer:
     """Stop new leases and renewals until the credential is resumed."""
     reference = call.path["credential"]
     repeat = once(call, f"suspend {reference}")
-    return _shown(await vault.credentials.suspend(call.caller, reference, call.body.reason, repeat, call.now), call)
+    return shown_credential(
+        await vault.credentials.suspend(call.caller, reference, call.body.reason, repeat, call.now), call
+    )
 
 
 async def resume_credential(vault: Vault, call: Call[WithReason]) -> Answer:
     """Let a suspended credential be leased again."""
     reference = call.path["credential"]
     repeat = once(call, f"resume {reference}")
-    return _shown(await vault.credentials.resume(call.caller, reference, call.body.reason, repeat, call.now), call)
+    return shown_credential(
+        await vault.credentials.resume(call.caller, reference, call.body.reason, repeat, call.now), call
+    )
 
 
 async def delete_credential(vault: Vault, call: Call) -> Answer:
@@ -83,10 +98,21 @@ async def delete_credential(vault: Vault, call: Call) -> Answer:
 
 async def transfer_credential(vault: Vault, call: Call) -> Answer:
     """Make another identity of the tenant the owner of a credential."""
-    owner = call.path["owner"]
-    if not is_identity_id(owner):
-        raise InvalidInput("Name the new owner by an identity's id.", (FieldError("owner", "is not an identity's id"),))
-    return _shown(await vault.credentials.transfer(call.caller, call.path["credential"], owner, call.now), call)
+    owner = identity_id_in_path(call, "owner")
+    shown = await vault.credentials.transfer(call.caller, call.path["credential"], owner, call.now)
+    return shown_credential(shown, call)
+
+
+async def set_own_values(vault: Vault, call: Call[SetOwnValues]) -> Answer:
+    """Give the caller's own values of a credential's user-provided attributes."""
+    given = await vault.values.set_own(call.caller, call.path["credential"], call.body.fields_, call.now)
+    return Answer(200, OwnValuesView(given=tuple(one.attribute.name for one in given)))
+
+
+async def remove_own_values(vault: Vault, call: Call) -> Answer:
+    """Remove the caller's own values of a credential."""
+    await vault.values.forget_own(call.caller, call.path["credential"], call.now)
+    return Answer(204)
 
 
 async def list_versions(vault: Vault, call: Call) -> Answer:
@@ -96,7 +122,16 @@ async def list_versions(vault: Vault, call: Call) -> Answer:
     return Answer(200, version_list(shown.credential, outstanding))
 
 
-def _shown(shown: Shown, call: Call[Any, Any]) -> Answer:
+def identity_id_in_path(call: Call[Any, Any], name: str) -> str:
+    """Return the identity's id that the path names here; `InvalidInput` for what can be none."""
+    given = call.path[name]
+    if not is_identity_id(given) or given.lower().startswith(SYSTEM_ID_PREFIX):
+        raise InvalidInput("Name an identity by its id.", (FieldError(name, "is not an identity's id"),))
+    return given
+
+
+def shown_credential(shown: Shown, call: Call[Any, Any]) -> Answer:
+    """Return the answer that shows the credential."""
     return Answer(200, credential_view(shown, call.now), etag=_etag(shown, call))
 
 

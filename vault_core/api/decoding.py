@@ -56,38 +56,45 @@ def trace_id(headers: Mapping[str, str]) -> str:
     return found[1] if found else secrets.token_hex(16)
 
 
-def check_sizes(url: str, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> None:
+def check_sizes(
+    url: str, headers: Mapping[str, str], query: Mapping[str, str], body: bytes, max_query: int = MAX_QUERY
+) -> None:
     """Return when everything that arrived is of a size worth looking at; what was declared does not count."""
     if len(body) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"Send at most {MAX_BODY_BYTES // 1024} KiB.")
     if any(len(value) > MAX_HEADER for value in headers.values()):
         raise InvalidInput(f"A header is longer than {MAX_HEADER} characters.")
     length = sum(len(name) + len(value) for name, value in query.items())
-    if max(length, len(_query_of(url))) > MAX_QUERY or len(query) > MAX_PARAMETERS:
-        raise InvalidInput(f"The query is longer than {MAX_QUERY} characters or {MAX_PARAMETERS} parameters.")
+    if max(length, len(_query_of(url))) > max_query or len(query) > MAX_PARAMETERS:
+        raise InvalidInput(f"The query is longer than {max_query} characters or {MAX_PARAMETERS} parameters.")
 
 
 def check_media_type(method: str, headers: Mapping[str, str]) -> None:
     """Return when the body is plain JSON in UTF-8, as its headers tell; `UnsupportedMediaType` otherwise."""
     readable = (JSON, MERGE_PATCH) if method == "PATCH" else (JSON,)
-    declared = Message()
-    declared["Content-Type"] = headers.get("Content-Type", "")
-    encoding = headers.get("Content-Encoding", "identity").strip().lower()
-    if (
-        declared.get_content_type() not in readable
-        or declared.get_content_charset("utf-8") not in ("utf-8", "utf8")
-        or encoding != "identity"
-    ):
+    if _content_type(headers).get_content_type() not in readable or not is_plain_utf_8(headers):
         raise UnsupportedMediaType(f"Send the body as {' or '.join(readable)} in UTF-8, not compressed.")
 
 
-def check_query(url: str) -> None:
-    """Return when every query parameter is given once and is not empty: the host would lose others unseen."""
+def is_plain_utf_8(headers: Mapping[str, str]) -> bool:
+    """Return whether the headers declare no other charset than UTF-8, and no compression."""
+    encoding = headers.get("Content-Encoding", "identity").strip().lower()
+    return encoding == "identity" and _content_type(headers).get_content_charset("utf-8") in ("utf-8", "utf8")
+
+
+def _content_type(headers: Mapping[str, str]) -> Message:
+    declared = Message()
+    declared["Content-Type"] = headers.get("Content-Type", "")
+    return declared
+
+
+def check_query(url: str, *, may_be_empty: bool = False) -> None:
+    """Return when every query parameter is given once, and is not empty: the host would lose others unseen."""
     given = parse_qsl(_query_of(url), keep_blank_values=True)
     counts = Counter(name for name, _ in given)
-    empty = {name for name, text in given if not text}
     faults = [FieldError(shown_name(name), "is given twice") for name, count in counts.items() if count > 1]
-    faults += [FieldError(shown_name(name), "is empty") for name in counts if name in empty and counts[name] == 1]
+    if not may_be_empty:
+        faults += [FieldError(shown_name(name), "is empty") for name, text in given if not text and counts[name] == 1]
     if faults:
         raise InvalidInput("Give each query parameter once, with a value.", tuple(faults))
 
@@ -110,7 +117,7 @@ def read_query(route: Route, parameters: Mapping[str, str]) -> BaseModel | None:
     `metadata.team=web` becomes the item `team` of the field `metadata` when that is a map.
     """
     model = route.query or NoInput
-    query = _read(lambda: model.model_validate_strings(_nested(model, parameters), by_alias=True, by_name=False))
+    query = validated(lambda: model.model_validate_strings(_nested(model, parameters), by_alias=True, by_name=False))
     return query if route.query else None
 
 
@@ -134,11 +141,12 @@ def read_body(route: Route, body: bytes) -> BaseModel | None:
     """
     model = route.body or NoInput
     content = body or b"{}"
-    read = _read(lambda: model.model_validate_json(content, strict=True, by_alias=True, by_name=False))
+    read = validated(lambda: model.model_validate_json(content, strict=True, by_alias=True, by_name=False))
     return read if route.body else None
 
 
-def _read(validate: Callable[[], BaseModel]) -> BaseModel:
+def validated(validate: Callable[[], BaseModel]) -> BaseModel:
+    """Return what the validation returns; `InvalidInput` names each field at fault."""
     try:
         return validate()
     except ValidationError as refused:

@@ -2,6 +2,7 @@
 
     sizes, media type, strict JSON → identify → role → path, query, body → handler → encode
 
+What a request may look like, and how a refusal is told, its face decides: see `dialects.py`.
 Limits come before any work on the token, so that a flood of large bodies costs little. One log line tells of
 each request; it holds no path, query, body or header but ids of a safe form. No other module of the API knows
 Azure Functions.
@@ -20,7 +21,8 @@ from typing import Any, Protocol
 import azure.functions as func
 from pydantic import BaseModel
 
-from vault_core.api import decoding, problems, strict_json
+from vault_core.api import decoding, problems
+from vault_core.api.dialects import NATIVE, Dialect, Request
 from vault_core.api.routing import AnonymousCall, Answer, Call, Route, Text
 from vault_core.errors import AccessDenied, VaultError
 from vault_core.identities import Caller
@@ -57,44 +59,59 @@ class _Visit:
 
 
 class Edge:
-    """Serves operations with the services of `vault`, which it passes to their handlers."""
+    """Serves the operations of one face with the services of `vault`, which it passes to their handlers."""
 
     def __init__(
-        self, vault: object, authenticator: Authenticator, clock: Callable[[], datetime], on_denied: OnDenied
+        self,
+        vault: object,
+        authenticator: Authenticator,
+        clock: Callable[[], datetime],
+        on_denied: OnDenied,
+        dialect: Dialect = NATIVE,
     ) -> None:
         self._vault = vault
         self._authenticator = authenticator
         self._clock = clock
         self._on_denied = on_denied
+        self._dialect = dialect
 
     async def serve(self, route: Route, request: func.HttpRequest) -> func.HttpResponse:
-        """Answer the request, whatever happens: a refusal or a fault becomes a problem document."""
+        """Answer the request, whatever happens: a refusal or a fault is told in the face's dialect."""
         headers = request.headers
         visit = _Visit(decoding.request_id(headers), decoding.trace_id(headers), perf_counter())
         try:
-            response = _encode(await self._handle(route, request, visit), route, request, visit)
+            response = _encode(await self._handle(route, _arrived(request), visit), route, request, visit)
         except VaultError as refusal:
-            response = _refuse(refusal, visit)
+            response = self._refuse(refusal, visit)
         except Exception as failure:  # noqa: BLE001 - the last line: no fault may show itself to a caller
             _log.error("trace=%s operation=%s failed: %s", visit.trace_id, route.name, _trail(failure))
-            response = _refuse(problems.InternalError(), visit)
+            response = self._refuse(problems.InternalError(), visit)
         _log_line(route, response.status_code, visit)
         return response
 
-    async def _handle(self, route: Route, request: func.HttpRequest, visit: _Visit) -> Answer:
+    async def _handle(self, route: Route, request: Request, visit: _Visit) -> Answer:
         now = self._clock()
-        _check_arrival(request)
+        self._dialect.check_arrival(request)
         if route.anonymous:
-            return await route.handler(self._vault, AnonymousCall(**_decoded(route, request, visit, now)))
+            return await route.handler(self._vault, AnonymousCall(**self._decoded(route, request, visit, now)))
         caller = await self._authenticator.identify(request.headers, now)
         visit.tenant = caller.tenant
         await self._admit(caller, route, now)
-        return await route.handler(self._vault, Call(caller=caller, **_decoded(route, request, visit, now)))
+        return await route.handler(self._vault, Call(caller=caller, **self._decoded(route, request, visit, now)))
 
     async def _admit(self, caller: Caller, route: Route, now: datetime) -> None:
         if route.roles and not any(caller.has(role) for role in route.roles):
             await self._on_denied(caller, route, now)
             raise AccessDenied(f"Ask for the role {' or '.join(route.roles)}; your token does not hold it.")
+
+    def _decoded(self, route: Route, request: Request, visit: _Visit, now: datetime) -> dict[str, Any]:
+        decoded = self._dialect.decode(route, request)
+        return {**decoded, "body_bytes": request.body, "request_id": visit.request_id, "now": now}
+
+    def _refuse(self, refusal: VaultError, visit: _Visit) -> func.HttpResponse:
+        visit.outcome = refusal.code
+        told = self._dialect.tell(refusal, visit.trace_id)
+        return _response(told.status, told.body, told.headers, visit)
 
 
 def register(app: func.FunctionApp, routes: Iterable[Route], edge: Edge) -> None:
@@ -114,27 +131,15 @@ def _endpoint(route: Route, edge: Edge) -> Endpoint:
     return endpoint
 
 
-def _check_arrival(request: func.HttpRequest) -> None:
-    body = request.get_body()
-    decoding.check_sizes(request.url, request.headers, request.params, body)
-    if body:
-        decoding.check_media_type(request.method, request.headers)
-        strict_json.parse(body)
-
-
-def _decoded(route: Route, request: func.HttpRequest, visit: _Visit, now: datetime) -> dict[str, Any]:
-    decoding.check_query(request.url)
-    body = request.get_body()
-    return {
-        "path": decoding.read_path(route, request.route_params),
-        "query": decoding.read_query(route, request.params),
-        "body": decoding.read_body(route, body),
-        "if_match": decoding.read_if_match(route, request.headers),
-        "idempotency_key": decoding.read_idempotency_key(request.method, request.headers),
-        "body_bytes": body,
-        "request_id": visit.request_id,
-        "now": now,
-    }
+def _arrived(request: func.HttpRequest) -> Request:
+    return Request(
+        method=request.method,
+        url=request.url,
+        headers=request.headers,
+        query=request.params,
+        path=request.route_params,
+        body=request.get_body(),
+    )
 
 
 def _encode(answer: Answer, route: Route, request: func.HttpRequest, visit: _Visit) -> func.HttpResponse:
@@ -144,12 +149,6 @@ def _encode(answer: Answer, route: Route, request: func.HttpRequest, visit: _Vis
         if 304 in route.answers and decoding.matches_none(request.headers, answer.etag):
             return _response(304, None, headers, visit)
     return _response(answer.status, answer.body, headers, visit)
-
-
-def _refuse(refusal: VaultError, visit: _Visit) -> func.HttpResponse:
-    visit.outcome = refusal.code
-    problem = problems.describe(refusal, visit.trace_id)
-    return _response(problem.status, problem, problems.headers_of(refusal), visit)
 
 
 def _response(
@@ -166,8 +165,7 @@ def _response(
 
 def _content(body: BaseModel | Text | None) -> tuple[str | None, str]:
     if isinstance(body, BaseModel):
-        media_type = problems.MEDIA_TYPE if isinstance(body, problems.Problem) else decoding.JSON
-        return body.model_dump_json(by_alias=True, exclude_none=True), media_type
+        return body.model_dump_json(by_alias=True, exclude_none=True), decoding.JSON
     return (body.content, body.media_type) if body else (None, decoding.JSON)
 
 

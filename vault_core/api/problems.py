@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -25,6 +26,7 @@ STATUSES: dict[type[errors.VaultError], int] = {
     errors.ValueRefused: 422,
     errors.PreconditionRequired: 428,
     errors.VaultError: 500,
+    errors.NotSupported: 501,
     errors.Unavailable: 503,
 }
 
@@ -58,9 +60,9 @@ class Problem(WireModel):
     errors: Annotated[tuple[FieldProblem, ...] | None, Field(description="Each field at fault")] = None
 
 
-def status_of(kind: type[errors.VaultError]) -> int:
+def status_of(kind: type[errors.VaultError], statuses: Mapping[type[errors.VaultError], int] = STATUSES) -> int:
     """Return the HTTP status of a refusal: its own in the table, else that of its nearest ancestor."""
-    return next(STATUSES[ancestor] for ancestor in kind.__mro__ if ancestor in STATUSES)
+    return next(statuses[ancestor] for ancestor in kind.__mro__ if ancestor in statuses)
 
 
 def describe(refusal: errors.VaultError, trace_id: str) -> Problem:

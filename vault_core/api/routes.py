@@ -7,25 +7,36 @@ A role here is the least that is needed to ask; what a caller may do to a creden
 
 from __future__ import annotations
 
-from vault_core.api import audit, credentials, health, leases, tenant
+from vault_core.api import audit, credentials, health, leases, lockers, tenant
 from vault_core.api.audit import AuditEventList, AuditFilter
-from vault_core.api.credential_views import CredentialList, CredentialView, VersionList
+from vault_core.api.credential_views import CredentialList, CredentialView, OwnValuesView, VersionList
 from vault_core.api.description import described
 from vault_core.api.health import HealthView
 from vault_core.api.leases import CreateLease, GrantedLease, LeaseList, LeaseQuery, LeaseView, RenewLease
+from vault_core.api.lockers import LockerList, LockerQuery, LockerView, SetMember
 from vault_core.api.routing import Open, Route
 from vault_core.api.tenant import MeView, TenantView
 from vault_core.credential_listing import CredentialQuery
-from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential, WithReason
+from vault_core.credential_requests import (
+    CreateCredential,
+    RotateCredential,
+    SetOwnValues,
+    UpdateCredential,
+    WithReason,
+)
 from vault_core.errors import (
     CredentialChanged,
     CredentialExpired,
+    CredentialIncomplete,
     CredentialInLocker,
     CredentialNotUsable,
     CredentialRevoked,
+    LastOwner,
     LeaseEnded,
     LeaseLimitReached,
+    LockerFull,
     NameTaken,
+    NotAMember,
     NotFound,
     PreconditionRequired,
     StaleVersion,
@@ -34,17 +45,20 @@ from vault_core.errors import (
     VersionRotated,
 )
 from vault_core.identities import Role
+from vault_core.locker import DefineLocker
 from vault_core.tenants import ReplaceTenantRules
 
 VIEWER, USER = Role.VIEWER, Role.USER
 AUDITORS = (Role.ADMIN, Role.AUDITOR)
-TRANSFERRERS = (Role.VIEWER, Role.LOCKER_ADMIN)
+SEEING = (Role.VIEWER, Role.LOCKER_ADMIN)
 
-UNLEASABLE = (CredentialRevoked, CredentialExpired, CredentialNotUsable)
+UNLEASABLE = (CredentialRevoked, CredentialExpired, CredentialNotUsable, CredentialIncomplete)
 CHANGING = (CredentialRevoked, CredentialChanged)
 
 ALL = "/api/v1/credentials"
 ONE = "/api/v1/credentials/{credential}"
+LOCKERS = "/api/v1/lockers"
+LOCKER = "/api/v1/lockers/{locker}"
 LEASES = "/api/v1/leases"
 LEASE = "/api/v1/leases/{lease}"
 
@@ -54,13 +68,13 @@ ONE_SHOWN = {200: CredentialView}
 ROUTES = described(
     Route("POST", ALL, credentials.create_credential, USER, {201: CredentialView}, body=CreateCredential,
           problems=(NameTaken, NotFound, ValueRefused)),
-    Route("GET", ALL, credentials.list_credentials, VIEWER, {200: CredentialList}, query=CredentialQuery),
-    Route("GET", ONE, credentials.read_credential, VIEWER, {200: CredentialView, 304: None}),
+    Route("GET", ALL, credentials.list_credentials, SEEING, {200: CredentialList}, query=CredentialQuery),
+    Route("GET", ONE, credentials.read_credential, SEEING, {200: CredentialView, 304: None}),
     Route("PATCH", ONE, credentials.update_credential, VIEWER, ONE_SHOWN, body=UpdateCredential,
-          problems=(StaleVersion, PreconditionRequired, *CHANGING)),
+          problems=(StaleVersion, PreconditionRequired, NameTaken, CredentialInLocker, *CHANGING)),
     Route("DELETE", ONE, credentials.delete_credential, VIEWER, {204: None},
           problems=(StaleVersion, CredentialInLocker, CredentialChanged)),
-    Route("POST", ONE + "/rotate", credentials.rotate_credential, VIEWER, ONE_SHOWN, body=RotateCredential,
+    Route("POST", ONE + "/rotate", credentials.rotate_credential, SEEING, ONE_SHOWN, body=RotateCredential,
           problems=(StaleVersion, ValueRefused, VersionLimitReached, *CHANGING)),
     Route("POST", ONE + "/revoke", credentials.revoke_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=(CredentialChanged,)),
@@ -68,9 +82,35 @@ ROUTES = described(
           problems=CHANGING),
     Route("POST", ONE + "/resume", credentials.resume_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=CHANGING),
-    Route("PUT", ONE + "/owner/{owner}", credentials.transfer_credential, TRANSFERRERS, ONE_SHOWN,
+    Route("PUT", ONE + "/owner/{owner}", credentials.transfer_credential, SEEING, ONE_SHOWN,
+          problems=(CredentialChanged, NotAMember)),
+    Route("GET", ONE + "/versions", credentials.list_versions, SEEING, {200: VersionList}),
+
+    Route("PUT", ONE + "/own-values", credentials.set_own_values, USER, {200: OwnValuesView}, body=SetOwnValues,
+          problems=(ValueRefused, *CHANGING)),
+    Route("DELETE", ONE + "/own-values", credentials.remove_own_values, USER, {204: None},
           problems=(CredentialChanged,)),
-    Route("GET", ONE + "/versions", credentials.list_versions, VIEWER, {200: VersionList}),
+
+    Route("POST", LOCKERS, lockers.create_locker, USER, {201: LockerView}, body=DefineLocker,
+          problems=(NameTaken, NotFound)),
+    Route("GET", LOCKERS, lockers.list_lockers, SEEING, {200: LockerList}, query=LockerQuery),
+    Route("GET", LOCKER, lockers.read_locker, SEEING, {200: LockerView, 304: None}),
+    Route("PUT", LOCKER, lockers.replace_locker, SEEING, {200: LockerView}, body=DefineLocker,
+          problems=(StaleVersion, PreconditionRequired, NameTaken, CredentialChanged)),
+    Route("DELETE", LOCKER, lockers.delete_locker, SEEING, {204: None}, problems=(StaleVersion, CredentialChanged)),
+    Route("PUT", LOCKER + "/members/{member}", lockers.set_locker_member, SEEING, {200: LockerView}, body=SetMember,
+          problems=(LastOwner, LockerFull, CredentialChanged)),
+    Route("DELETE", LOCKER + "/members/{member}", lockers.remove_locker_member, SEEING, {204: None},
+          problems=(LastOwner, CredentialChanged)),
+    Route("PUT", LOCKER + "/consumers/{role}", lockers.add_locker_consumer, SEEING, {200: LockerView},
+          problems=(LockerFull, CredentialChanged)),
+    Route("DELETE", LOCKER + "/consumers/{role}", lockers.remove_locker_consumer, SEEING, {204: None},
+          problems=(CredentialChanged,)),
+    Route("GET", LOCKER + "/credentials", lockers.list_locker_credentials, SEEING, {200: CredentialList}),
+    Route("PUT", LOCKER + "/credentials/{credential}", lockers.assign_credential, SEEING, ONE_SHOWN,
+          problems=(CredentialInLocker, CredentialChanged)),
+    Route("DELETE", LOCKER + "/credentials/{credential}", lockers.take_credential_out, SEEING, {204: None},
+          problems=(CredentialChanged,)),
 
     Route("POST", LEASES, leases.create_lease, USER, {201: GrantedLease}, body=CreateLease,
           problems=(NotFound, LeaseLimitReached, LeaseEnded, *UNLEASABLE)),

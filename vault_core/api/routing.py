@@ -3,8 +3,9 @@
     Route("POST", "/api/v1/credentials", create_credential, Role.USER, {201: CredentialView},
           body=NewCredential, problems=(NameTaken, ValueRefused))
 
-A handler is `async def create_credential(vault: Vault, call: Call[NewCredential]) -> Answer`. Its name is the
-name of the function and the operation; the first line of its docstring is the summary in the API document.
+A handler is `async def create_credential(vault: Vault, call: Call[NewCredential]) -> Answer`. Its name,
+behind the route's `prefix`, is the name of the function and the operation; the first line of its docstring is the
+summary in the API document.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Route:
     status that the handler answers with: a model, a media type for finished text, or None; with a 304 among
     them, `If-None-Match` is honoured. `problems` are the refusals beyond those that every route of its nature
     has: one that lists `StaleVersion` takes `If-Match`, one that lists `PreconditionRequired` needs it.
+    `prefix` goes before the handler's name, so that no two routes of the app have the same name.
     """
 
     method: str
@@ -98,10 +100,11 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     problems: tuple[type[VaultError], ...] = ()
+    prefix: str = ""
 
     @property
     def name(self) -> str:
-        return self.handler.__name__
+        return self.prefix + self.handler.__name__
 
     @property
     def summary(self) -> str:

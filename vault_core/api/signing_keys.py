@@ -41,8 +41,8 @@ Fetch = Callable[[str], Awaitable[bytes]]
 SigningKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
-class _KeysUnusable(Exception):
-    """An answer of an issuer that holds no usable keys. The reason is fixed text that quotes nothing."""
+class IssuerUnusable(Exception):
+    """An answer of an issuer that does not hold what it must. The reason is fixed text that quotes nothing."""
 
 
 class IssuerKeys:
@@ -88,20 +88,25 @@ class IssuerKeys:
     async def _replace_keys(self, now: datetime) -> None:
         try:
             self._keys, self._fetched_at = await self._published_keys(), now
-        except (Unavailable, _KeysUnusable) as failed:
+        except (Unavailable, IssuerUnusable) as failed:
             _log.warning("the signing keys of %s were not refreshed: %s", self.issuer, failed)
 
     async def _published_keys(self) -> Mapping[str, SigningKey]:
-        discovery = _json_object(await self._fetch(self.issuer.rstrip("/") + DISCOVERY_PATH))
-        if discovery.get("issuer") != self.issuer:
-            raise _KeysUnusable("the discovery document is of another issuer")
-        jwks_uri = discovery.get("jwks_uri")
+        jwks_uri = (await discover(self.issuer, self._fetch)).get("jwks_uri")
         if not isinstance(jwks_uri, str) or not _is_safe(jwks_uri, self.issuer):
-            raise _KeysUnusable("the discovery document does not say where the keys are, or not safely")
-        keys = _signing_keys(_json_object(await self._fetch(jwks_uri)))
+            raise IssuerUnusable("the discovery document does not say where the keys are, or not safely")
+        keys = _signing_keys(json_object(await self._fetch(jwks_uri)))
         if not keys:
-            raise _KeysUnusable("no usable key is published")
+            raise IssuerUnusable("no usable key is published")
         return keys
+
+
+async def discover(issuer: str, fetch: Fetch) -> dict[str, Any]:
+    """Return the discovery document of the issuer; `IssuerUnusable` when it is not one or is another's."""
+    discovery = json_object(await fetch(issuer.rstrip("/") + DISCOVERY_PATH))
+    if discovery.get("issuer") != issuer:
+        raise IssuerUnusable("the discovery document is of another issuer")
+    return discovery
 
 
 class KeyFetcher:
@@ -117,7 +122,9 @@ class KeyFetcher:
         """
         try:
             async with self._open_session().get(url, allow_redirects=False) as answer:
-                return await _body(answer)
+                if answer.status != 200:
+                    raise Unavailable("The issuer did not answer with 200.")
+                return await limited_body(answer)
         except (aiohttp.ClientError, TimeoutError) as failed:
             raise Unavailable(f"The issuer cannot be reached: {type(failed).__name__}.") from None
 
@@ -138,9 +145,8 @@ class KeyFetcher:
         return self._session
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    if answer.status != 200:
-        raise Unavailable("The issuer did not answer with 200.")
+async def limited_body(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an issuer's answer, at most 512 KiB; `Unavailable` when it is longer."""
     body = bytearray()
     async for chunk in answer.content.iter_chunked(64 * 1024):
         body += chunk
@@ -149,23 +155,33 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _json_object(text: bytes) -> dict[str, Any]:
+def json_object(text: bytes) -> dict[str, Any]:
+    """Return the JSON object that an issuer's answer holds; `IssuerUnusable` when it is none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise _KeysUnusable("an answer is not JSON") from None
+        raise IssuerUnusable("an answer is not JSON") from None
     if not isinstance(document, dict):
-        raise _KeysUnusable("an answer is not a JSON object")
+        raise IssuerUnusable("an answer is not a JSON object")
     return document
 
 
-def _is_safe(url: str, issuer: str) -> bool:
+def has_same_origin(url: str, issuer: str) -> bool:
+    """Return whether the URL has the issuer's scheme, host and port."""
     try:
         there, here = urlsplit(url), urlsplit(issuer)
     except ValueError:
         return False
-    same_origin = (there.scheme, there.netloc) == (here.scheme, here.netloc)
-    return same_origin or (there.scheme == "https" and bool(there.hostname) and "@" not in there.netloc)
+    return (there.scheme, there.netloc) == (here.scheme, here.netloc)
+
+
+def _is_safe(url: str, issuer: str) -> bool:
+    try:
+        there = urlsplit(url)
+    except ValueError:
+        return False
+    over_tls = there.scheme == "https" and bool(there.hostname) and "@" not in there.netloc
+    return over_tls or has_same_origin(url, issuer)
 
 
 def _signing_keys(jwks: Mapping[str, Any]) -> dict[str, SigningKey]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from vault_core.api.routing import Answer, Call
 from vault_core.durations import Duration
 from vault_core.identities import Identity, Role
@@ -25,6 +29,9 @@ class MeView(WireModel):
     tenant: str
     identity: Identity
     roles: tuple[Role, ...]
+    other_roles: Annotated[
+        tuple[str, ...], Field(description="Roles that the vault gives no meaning of its own: for consumers of lockers")
+    ]
 
 
 async def read_tenant(vault: Vault, call: Call) -> Answer:
@@ -40,7 +47,13 @@ async def replace_tenant(vault: Vault, call: Call[ReplaceTenantRules]) -> Answer
 async def read_me(vault: Vault, call: Call) -> Answer:
     """Tell who the caller's token says they are."""
     caller = call.caller
-    return Answer(200, MeView(tenant=caller.tenant, identity=caller.identity, roles=tuple(sorted(caller.roles))))
+    view = MeView(
+        tenant=caller.tenant,
+        identity=caller.identity,
+        roles=tuple(sorted(caller.roles)),
+        other_roles=tuple(sorted(caller.other_roles)),
+    )
+    return Answer(200, view)
 
 
 def _shown(rules: TenantRules) -> Answer:

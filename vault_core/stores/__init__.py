@@ -98,6 +98,7 @@ class AnyOf:
 
 
 Condition = Compare | AllOf | AnyOf
+"""What rows must meet: at most 11 comparisons in all, of which `ne` counts twice."""
 
 
 @dataclass(frozen=True, slots=True)

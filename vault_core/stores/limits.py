@@ -1,8 +1,8 @@
 """The limits of the stores, held by every adapter alike: what breaks one is a fault in the program.
 
 Source: the service limits of Azure Table storage (entity 1 MiB, property 64 KiB, key 1 KiB, transaction of
-100 changes and 4 MiB, page of 1,000 rows; strings count as UTF-16) and of Key Vault (value 25 KB). Whatever
-refuses here raises `ValueError`, and none repeats a value.
+100 changes and 4 MiB, page of 1,000 rows, filter of 15 comparisons; strings count as UTF-16) and of Key Vault
+(value 25 KB). Whatever refuses here raises `ValueError`, and none repeats a value.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ DOCUMENT_LENGTH = 500_000
 COLUMN_LENGTH = 1_024
 COLUMNS = 16
 CHANGES = 100
+COMPARISONS = 11  # in a condition; the span takes up to four
 TRANSACTION_LENGTH = 3_500_000
 PAGE_LENGTH = 1_000
 SECRET_LENGTH = 25_000
@@ -122,14 +123,19 @@ def plain_column(value: Column) -> Column:
 
 
 def check_condition(condition: Condition | None) -> None:
-    """Refuse a condition on a name or a value that no column has, and one that joins nothing."""
+    """Refuse a condition on a name or a value that no column has, one that joins nothing, and one of over 11 parts."""
+    if condition and _comparisons(condition) > COMPARISONS:
+        raise ValueError("a condition holds at most 11 comparisons")
+
+
+def _comparisons(condition: Condition) -> int:
+    """Return how many comparisons the table service is asked for; refuse those of what no column has."""
     if isinstance(condition, Compare):
         plain_columns({condition.column: condition.value})
-    elif condition:
-        if not condition.conditions:
-            raise ValueError("a condition joins at least one other")
-        for each in condition.conditions:
-            check_condition(each)
+        return 2 if condition.operator == "ne" else 1  # it is asked as `lt` or `gt`
+    if not condition.conditions:
+        raise ValueError("a condition joins at least one other")
+    return sum(map(_comparisons, condition.conditions))
 
 
 def check_secret_name(name: str) -> None:

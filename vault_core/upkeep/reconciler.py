@@ -80,6 +80,10 @@ class Reconciler:
                 await self._endings.finish_revocation(caller, entry.subject, row, run.now)
             case Task.DELETE:
                 await self._endings.finish_deletion(caller, entry.subject, row, run.now)
+            case Task.PRUNE:
+                await self._endings.finish_pruning(caller, row.document["credential"], row, run.now)
+            case Task.EMPTY:
+                await self._endings.finish_emptying(caller, entry.subject, row, run.now)
             case Task.RETIRE:
                 await self._retire(run, entry)
             case Task.PURGE:

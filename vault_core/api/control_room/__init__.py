@@ -1,0 +1,1 @@
+"""The second face: the Credential Vault API of an Automation Anywhere Control Room, on the same services."""
