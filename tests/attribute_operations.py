@@ -88,7 +88,7 @@ def redefine(*names: str, **more: Any) -> Act:
         wanted = RedefineCredential.model_validate(
             {"name": before.name, "description": "redefined", "attributes": attributes}, by_name=True
         )
-        return await world.vault.values.redefine(ALICE, before.id, wanted, None, world.clock())
+        return await world.vault.redefinitions.redefine(ALICE, before.id, wanted, None, world.clock())
 
     return called(work)
 

@@ -118,7 +118,7 @@ async def redefine(
     """Give the credential these attributes in place of its present ones."""
     body = {"name": credential.name, "description": credential.description, "attributes": attributes} | changes
     wanted = RedefineCredential.model_validate(body)
-    shown = await world.vault.values.redefine(caller, credential.id, wanted, edition, world.clock())
+    shown = await world.vault.redefinitions.redefine(caller, credential.id, wanted, edition, world.clock())
     return shown.credential
 
 

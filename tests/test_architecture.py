@@ -35,6 +35,7 @@ NOUNS = {
     "lockers",
     "new_values",
     "own_values",
+    "redefinitions",
     "repeats",
     "rotation",
     "tenants",

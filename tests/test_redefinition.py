@@ -200,7 +200,7 @@ async def test_a_value_that_is_set_meanwhile_is_lost_with_its_attribute_or_the_c
         wanted = RedefineCredential.model_validate(
             {"name": "sap", "attributes": as_defined(credential, "password", "user", "pin")}
         )
-        return await worker.values.redefine(ALICE, "sap", wanted, None, NOON)
+        return await worker.redefinitions.redefine(ALICE, "sap", wanted, None, NOON)
 
     moments = at_every_moment(a_login, lose_the_host, lambda world: give_standard(world, MONA, password="new"))
     async for moment in moments:

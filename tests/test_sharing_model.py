@@ -225,7 +225,7 @@ class Sharing(RuleBasedStateMachine):
         wanted = RedefineCredential.model_validate(
             {"name": login, "attributes": kept if model.asks else [*kept, {"name": "pin", "userProvided": True}]}
         )
-        answer = self.attempt(vault.values.redefine(owner, login, wanted, None, self.now))
+        answer = self.attempt(vault.redefinitions.redefine(owner, login, wanted, None, self.now))
         assert isinstance(answer, CredentialInLocker) is (model.locker is not None)
         if model.locker is None:
             model.asks, model.given = not model.asks, {}

@@ -8,6 +8,7 @@
     credential_types/      the six types: what they accept, show, and may be rotated to
     attributes.py          the named parts of a credential: a type's fields, or its own
     attribute_values.py    what callers do with single values; own_values.py: those that consumers give for themselves
+    redefinitions.py       another name, description and attributes
     locker.py              a locker, who has which part in it, and the rules of its life
     lockers.py             what callers do with lockers; beside it: locker_rows.py
     lease.py               a lease and the rules of its life

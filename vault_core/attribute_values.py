@@ -13,25 +13,22 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from vault_core import agenda, credential_changes
+from vault_core import agenda
 from vault_core.admission import Admission, Admitted
 from vault_core.attributes import Attribute, ValueMark, check_own, own_by_id, set_now
-from vault_core.audit import AuditEvent, AuditLog, Event
+from vault_core.audit import AuditLog, Event
 from vault_core.concurrency import together
 from vault_core.credential import (
     Credential,
     State,
-    check_not_in_locker,
     check_not_revoked,
     check_room_for_a_version,
-    check_same_place,
     refusal_to_use,
     rotated,
 )
-from vault_core.credential_requests import RedefineCredential
-from vault_core.credential_rows import CredentialRows, Found
+from vault_core.credential_rows import CredentialRows
 from vault_core.credential_writes import CredentialWrites
-from vault_core.credentials import FINISH_AFTER, Shown, name_conflict, renamed, told
+from vault_core.credentials import FINISH_AFTER, told
 from vault_core.endings import Endings
 from vault_core.errors import (
     CredentialChanged,
@@ -52,7 +49,7 @@ from vault_core.identities import Caller
 from vault_core.new_values import NewValues
 from vault_core.own_values import FoundSet, OwnSet, OwnValues
 from vault_core.policies import Action
-from vault_core.stores import Change, Discard, Put, Row
+from vault_core.stores import Discard, Put, Row
 from vault_core.values import check_size
 
 _ATTEMPTS = 5
@@ -165,46 +162,6 @@ class AttributeValues:
                 continue
             return
         raise CredentialChanged(_AGAIN)
-
-    async def redefine(
-        self, caller: Caller, reference: str, wanted: RedefineCredential, edition: int | None, now: datetime
-    ) -> Shown:
-        """Change name, description and attributes; those that are left out go, with their values.
-
-        Raises `InvalidInput`, `NameTaken`, `CredentialInLocker`, `CredentialRevoked`, and `StaleVersion` when `edition`
-        is given and is not the present one.
-        """
-        admitted = await self._admission.admit(caller, Action.UPDATE, reference, now)
-        found, rules = admitted.found, admitted.rules
-
-        def rule(credential: Credential) -> Credential:
-            check_not_revoked(credential)
-            check_not_in_locker(credential, "change it")
-            check_same_place(credential, found.credential)
-            if credential.attributes != found.credential.attributes:  # what is lost by this is other than was found
-                raise CredentialChanged(_AGAIN)
-            if edition not in (None, credential.edition):
-                raise StaleVersion("The credential changed since you read it; read it again and repeat your change.")
-            return credential_changes.redefined(credential, wanted, caller.identity, now)
-
-        after = rule(found.credential)
-        event = told(
-            Event.CREDENTIAL_UPDATED, caller, found.credential, now, fields=["attributes", "description", "name"]
-        )
-        prune = agenda.pruning(caller.tenant, now + FINISH_AFTER, found.credential.id)
-        more: list[Change] = [*renamed(caller.tenant, found.credential, wanted.name)]
-        if lost := _lost_own(found.credential, after):
-            more.append(Put(prune))
-        try:
-            if _lost_standard(found.credential, after):
-                kept = await self._redefine_and_rotate(caller, admitted, rule, after, event, more, now)
-            else:
-                kept = await self._writes.change(found, rules, rule, [event], *more)
-        except (RowExists, RowChanged) as conflict:
-            raise name_conflict(conflict) from None
-        if lost:
-            await self._endings.finish_pruning(caller, found.credential.id, prune, now)
-        return Shown(kept.credential, rules)
 
     async def set_own(
         self, caller: Caller, reference: str, named: Mapping[str, SecretStr], now: datetime
@@ -408,34 +365,6 @@ class AttributeValues:
         await self._endings.finish_pruning(caller, own.credential_id, prune, now)
         raise CredentialChanged(_AGAIN)
 
-    async def _redefine_and_rotate(
-        self,
-        caller: Caller,
-        admitted: Admitted,
-        rule: Callable[[Credential], Credential],
-        after: Credential,
-        redefined: AuditEvent,
-        more: Sequence[Change],
-        now: datetime,
-    ) -> Found:
-        """Redefine the credential together with a version that holds only what is left of its standard values."""
-        found = admitted.found
-        present = await self._new_values.present(caller.tenant, found.credential)
-        left = {one.id for one in after.attributes if one.value}
-        fields = {key: text for key, text in present.items() if key in left}
-        new = await self._new_values.accept_changes(caller.tenant, after, fields, (), now)
-        before = found.credential.newest.number
-
-        def both(credential: Credential) -> Credential:
-            if credential.newest.number != before:
-                raise CredentialChanged("Its values changed at the same time; repeat the request.")
-            credential = rule(credential)
-            return rotated(credential, new.accepted, (), new.secret, new.fingerprint, caller.identity, now)
-
-        lost = _names(found.credential, set(present) - left)
-        event = told(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1, attributes=lost)
-        return await self._writes.promote(found, admitted.rules, both, new, [redefined, event], now, *more)
-
 
 def _check_usable(admitted: Admitted, now: datetime) -> None:
     """Return when values may be handed out apart from leases."""
@@ -481,13 +410,3 @@ def _check_revision(marks: Mapping[str, ValueMark | None], given: Collection[str
 def _check_there(marks: Mapping[str, ValueMark | None], removed: Collection[str]) -> None:
     if any(not marks.get(key) for key in removed):
         raise NotFound(_NO_VALUE)
-
-
-def _lost_own(before: Credential, after: Credential) -> set[str]:
-    """Return the attributes that consumers gave values for, and no longer can."""
-    return {one.id for one in before.user_provided} - {one.id for one in after.user_provided}
-
-
-def _lost_standard(before: Credential, after: Credential) -> set[str]:
-    """Return the attributes that had a standard value, and no longer do."""
-    return {one.id for one in before.attributes if one.value} - {one.id for one in after.attributes if one.value}

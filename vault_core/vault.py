@@ -22,6 +22,7 @@ from vault_core.lockers import Lockers
 from vault_core.new_values import NewValues
 from vault_core.own_values import OwnValues
 from vault_core.policies import Guard
+from vault_core.redefinitions import Redefinitions
 from vault_core.repeats import Repeats
 from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Stores
@@ -57,6 +58,7 @@ class Vault:
             rows, lockers, admission, writes, new_values, self.audit, self.tenants, repeats, endings
         )
         self.values = AttributeValues(rows, admission, writes, new_values, own_values, self.audit, endings)
+        self.redefinitions = Redefinitions(admission, writes, new_values, endings)
         self.listing = CredentialListing(rows, lockers, self.tenants)
         self.lockers = Lockers(lockers, rows, admission, self.audit, guard, self.tenants, repeats, endings)
         self.grants = Grants(

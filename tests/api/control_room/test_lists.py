@@ -22,8 +22,8 @@ from vault_core.api.control_room.lists import (
     FieldKind,
     FieldValue,
     Listed,
+    Listing,
     ListRequest,
-    listed,
 )
 from vault_core.errors import InvalidInput
 from vault_core.names import fold
@@ -130,7 +130,10 @@ def plainly_passes(part: Any, row: Fields) -> bool:
 
 
 def ask(found: Sequence[Fields], document: Mapping[str, Any]) -> Listed[Fields]:
-    return listed(found, ListRequest.read(document), CREDENTIAL_FIELDS, lambda row: row)
+    listing = Listing[Fields](ListRequest.read(document), CREDENTIAL_FIELDS, lambda row: row)
+    for row in found:
+        listing.add(row)
+    return listing.page()
 
 
 def names(document: Mapping[str, Any], *found: Fields) -> list[FieldValue]:
@@ -228,6 +231,16 @@ def test_a_page_holds_at_most_ten_thousand_rows() -> None:
     assert ask(found, {"page": {"offset": MAX_ROWS}}).items == (found[-1],)
 
 
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("offset", [0, 7, 2490])
+def test_a_page_of_many_rows_in_order_is_that_stretch_of_all_in_order(direction: str, offset: int) -> None:
+    found: list[Fields] = [{"id": str(number), "name": f"{number * 7919 % 2500 // 3:04d}"} for number in range(2500)]
+    page = ask(found, {"sort": [{"field": "name", "direction": direction}], "page": {"offset": offset, "length": 5}})
+    whole = sorted(found, key=lambda row: str(row["name"]), reverse=direction == "desc")
+    assert list(page.items) == whole[offset : offset + 5]
+    assert (page.total, page.total_filter) == (2500, 2500)
+
+
 def test_numbers_may_be_text() -> None:
     answer = ask([{"name": "a"}, {"name": "b"}, {"name": "c"}], {"page": {"offset": "1", "length": "1"}})
     assert (answer.items, answer.offset) == (({"name": "b"},), 1)
@@ -307,7 +320,7 @@ def test_lockers_have_no_owner_and_no_locker() -> None:
     assert set(CREDENTIAL_FIELDS) - set(LOCKER_FIELDS) == {"ownerId", "lockerId"}
     request = ListRequest.read(comparison("eq", "ownerId", CANARY))
     with pytest.raises(InvalidInput):
-        listed([], request, LOCKER_FIELDS, lambda row: row)
+        Listing[Fields](request, LOCKER_FIELDS, lambda row: row)
 
 
 def test_a_refusal_names_the_place_at_fault() -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from vault_core.admission import subject
 from vault_core.api.control_room.dialect import LenientModel, LooseId
 from vault_core.api.control_room.face import AnyObject, ControlRoom, id_of, user_of, version_of
-from vault_core.api.control_room.lists import CREDENTIAL_FIELDS, FieldValue, ListRequest, listed
+from vault_core.api.control_room.lists import CREDENTIAL_FIELDS, FieldValue, Listing, ListRequest
 from vault_core.api.repeated import once
 from vault_core.api.routing import Answer, Call
 from vault_core.attributes import (
@@ -25,7 +25,6 @@ from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RedefineCredential
 from vault_core.credentials import Shown
 from vault_core.identities import Caller
-from vault_core.names import fold
 from vault_core.own_values import OwnSet
 from vault_core.policies import Action, may
 from vault_core.wire import Instant, WireModel
@@ -153,27 +152,30 @@ async def create_credential(room: ControlRoom, call: Call[NewCredential]) -> Ans
 
 async def list_credentials(room: ControlRoom, call: Call[AnyObject, ListQuery]) -> Answer:
     """List the credentials that the caller may see, as filter, sort and page ask."""
-    request = ListRequest.read(call.body.root)
-    given = await room.vault.values.given_by(call.caller)
-    visible = [one async for one in room.vault.listing.visible(call.caller, call.now)]
-    if call.query.consumed:
-        visible = [one for one in visible if one.credential.id in given]
-    found = listed(visible, request, CREDENTIAL_FIELDS, _fields)
-    rows = tuple(credential_view(one, call.caller, given.get(one.credential.id)) for one in found.items)
-    page = PageView(offset=found.offset, total=found.total, total_filter=found.total_filter)
+    consumed = call.query.consumed
+    page, rows = await _page(room, call, ListRequest.read(call.body.root), consumed_only=consumed)
     return Answer(200, CredentialPage(page=page, list=rows))
 
 
 async def find_credentials(room: ControlRoom, call: Call[None, NameQuery]) -> Answer:
     """List the credentials that the caller may see and that have this name."""
     name = call.query.name
+    named = {"filter": {"operator": "eq", "field": "name", "value": name}} if name else {}
+    _, rows = await _page(room, call, ListRequest.read(named), consumed_only=False)
+    return Answer(200, CredentialRows(list=rows))
+
+
+async def _page(
+    room: ControlRoom, call: Call[Any, Any], request: ListRequest, *, consumed_only: bool
+) -> tuple[PageView, tuple[CredentialView, ...]]:
     given = await room.vault.values.given_by(call.caller)
-    rows = [
-        credential_view(one, call.caller, given.get(one.credential.id))
-        async for one in room.vault.listing.visible(call.caller, call.now)
-        if name is None or fold(one.credential.name) == fold(name)
-    ]
-    return Answer(200, CredentialRows(list=tuple(rows)))
+    listing = Listing(request, CREDENTIAL_FIELDS, _fields)
+    async for shown in room.vault.listing.visible(call.caller, call.now):
+        if not consumed_only or shown.credential.id in given:
+            listing.add(shown)
+    found = listing.page()
+    rows = tuple(credential_view(one, call.caller, given.get(one.credential.id)) for one in found.items)
+    return PageView(offset=found.offset, total=found.total, total_filter=found.total_filter), rows
 
 
 async def read_credential(room: ControlRoom, call: Call) -> Answer:
@@ -187,7 +189,9 @@ async def update_credential(room: ControlRoom, call: Call[ChangedCredential]) ->
     attributes = None if body.attributes is None else tuple(one.definition() for one in body.attributes)
     wanted = RedefineCredential(name=body.name, description=body.description, attributes=attributes)
     reference, edition = id_of(call, "credential"), version_of(body.version)
-    return await _shown(room, call, await room.vault.values.redefine(call.caller, reference, wanted, edition, call.now))
+    return await _shown(
+        room, call, await room.vault.redefinitions.redefine(call.caller, reference, wanted, edition, call.now)
+    )
 
 
 async def delete_credential(room: ControlRoom, call: Call) -> Answer:

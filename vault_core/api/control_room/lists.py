@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ MAX_NESTING = 10
 MAX_FILTERS = 25
 MAX_SORT_KEYS = 10
 MAX_ROWS = 10_000
+_SPARE = 1000  # rows that are held before they are put in order, so that this is not done for each
 _MAX_FIELDS = 100
 _MAX_FIELD_NAME = 64
 _MAX_VALUE = 256
@@ -183,7 +184,7 @@ class ListRequest(_Part):
     def read(cls, document: Mapping[str, Any]) -> ListRequest:
         """Return the request that a decoded body holds.
 
-        At most 100 filters, nested 10 deep, and 10 fields to sort by. `InvalidInput` names what is at fault.
+        At most 25 filters, nested 10 deep, and 10 fields to sort by. `InvalidInput` names what is at fault.
         """
         try:
             return cls.model_validate(document, by_alias=True, by_name=False)
@@ -201,26 +202,47 @@ class Listed(Generic[Row]):
     total_filter: int
 
 
-def listed(
-    rows: Iterable[Row],
-    request: ListRequest,
-    kinds: Mapping[str, FieldKind],
-    values_of: Callable[[Row], Mapping[str, FieldValue]],
-) -> Listed[Row]:
-    """Return the page of the rows that is asked for, at most 10,000 of them; the rows arrive in order of creation.
+class Listing(Generic[Row]):
+    """Takes rows in order of their creation, one by one, and keeps of them what the page that is asked for needs.
 
     `values_of` gives a row's values by the names in `kinds`; a value may be None or absent. Such a row matches
     `ne` and no other comparison, and sorts before all others. `InvalidInput` when the request names a field that
     is not in `kinds`, or compares one with a value that it cannot have.
     """
-    passes = _predicate(request.filter, kinds, "filter")
-    _check_sort(request.sort, kinds)
-    named = {name: kinds[name] for name in _named(request.filter) | {key.field for key in request.sort}}
-    every = [(row, _keys(values_of(row), named)) for row in rows]
-    found = _sorted([(row, keys) for row, keys in every if passes(keys)], request.sort)
-    start, length = request.page.offset, min(request.page.length or MAX_ROWS, MAX_ROWS)
-    items = tuple(row for row, _ in found[start : start + length])
-    return Listed(items, start, total=len(every), total_filter=len(found))
+
+    def __init__(
+        self,
+        request: ListRequest,
+        kinds: Mapping[str, FieldKind],
+        values_of: Callable[[Row], Mapping[str, FieldValue]],
+    ) -> None:
+        self._passes = _predicate(request.filter, kinds, "filter")
+        _check_sort(request.sort, kinds)
+        self._named = {name: kinds[name] for name in _named(request.filter) | {key.field for key in request.sort}}
+        self._sort, self._values_of = request.sort, values_of
+        self._start = request.page.offset
+        self._end = self._start + min(request.page.length or MAX_ROWS, MAX_ROWS)
+        self._total = self._total_filter = 0
+        self._kept: list[tuple[Row, _Keys]] = []
+
+    def add(self, row: Row) -> None:
+        """Take the next row."""
+        keys = _keys(self._values_of(row), self._named)
+        self._total += 1
+        if not self._passes(keys):
+            return
+        self._total_filter += 1
+        if self._sort:
+            self._kept.append((row, keys))
+            if len(self._kept) > 2 * self._end + _SPARE:  # no more is held than can come to be shown
+                self._kept = _sorted(self._kept, self._sort)[: self._end]
+        elif self._start < self._total_filter <= self._end:
+            self._kept.append((row, keys))
+
+    def page(self) -> Listed[Row]:
+        """Return the page that is asked for, at most 10,000 rows."""
+        ordered = _sorted(self._kept, self._sort)[self._start : self._end] if self._sort else self._kept
+        return Listed(tuple(row for row, _ in ordered), self._start, self._total, self._total_filter)
 
 
 def _keys(values: Mapping[str, FieldValue], kinds: Mapping[str, FieldKind]) -> _Keys:

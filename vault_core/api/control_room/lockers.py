@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from vault_core.api.control_room.credentials import CredentialRows, PageView, credential_view
 from vault_core.api.control_room.dialect import LenientList, LenientModel, LooseId
 from vault_core.api.control_room.face import AnyObject, ControlRoom, id_of, user_of, version_of
-from vault_core.api.control_room.lists import LOCKER_FIELDS, FieldValue, ListRequest, listed
+from vault_core.api.control_room.lists import LOCKER_FIELDS, FieldValue, Listing, ListRequest
 from vault_core.api.repeated import once
 from vault_core.api.routing import Answer, Call
 from vault_core.identities import Caller
@@ -141,8 +141,10 @@ async def create_locker(room: ControlRoom, call: Call[LockerBody]) -> Answer:
 async def list_lockers(room: ControlRoom, call: Call[AnyObject]) -> Answer:
     """List the lockers that the caller may see, as filter, sort and page ask."""
     request = ListRequest.read(call.body.root)
-    seen = [one async for one in room.vault.lockers.seen_by(call.caller)]
-    found = listed(seen, request, LOCKER_FIELDS, _fields)
+    listing = Listing(request, LOCKER_FIELDS, _fields)
+    async for locker in room.vault.lockers.seen_by(call.caller):
+        listing.add(locker)
+    found = listing.page()
     page = PageView(offset=found.offset, total=found.total, total_filter=found.total_filter)
     return Answer(200, LockerPage(page=page, list=tuple(_view(one, call.caller) for one in found.items)))
 
