@@ -13,6 +13,7 @@ import pytest
 
 from local.cloud import PROJECT, SCHEDULES, LocalCloud
 from tests.end_to_end.python_3_13 import environment_of, find_python
+from vault_core.api.control_room.routes import CONTROL_ROOM_ROUTES
 from vault_core.api.routes import ROUTES
 
 PYTHON = find_python()
@@ -57,9 +58,12 @@ class Worker:
         return trigger
 
 
+EVERY_ROUTE = (*ROUTES, *CONTROL_ROOM_ROUTES)
+
+
 def http(operation: str, token: str = "", body: Any = None, **params: str) -> dict[str, Any]:
     """An HTTP invocation as the host sends it: header names in lower case."""
-    route = next(route for route in ROUTES if route.name == operation)
+    route = next(route for route in EVERY_ROUTE if route.name == operation)
     headers = {"content-type": "application/json"} if body is not None else {}
     headers |= {"authorization": f"Bearer {token}"} if token else {}
     return {
@@ -75,8 +79,8 @@ def http(operation: str, token: str = "", body: Any = None, **params: str) -> di
 def test_the_worker_finds_every_route_and_every_timer(worker_python: Path, local_parts: LocalCloud) -> None:
     worker = Worker(worker_python, dict(local_parts.environment))
     assert worker.version == [3, 13]
-    assert set(worker.functions) == {route.name for route in ROUTES} | set(TIMERS)
-    for route in ROUTES:
+    assert set(worker.functions) == {route.name for route in EVERY_ROUTE} | set(TIMERS)
+    for route in EVERY_ROUTE:
         trigger = worker.trigger(route.name)
         assert (trigger["type"], trigger["methods"]) == ("httpTrigger", [route.method])
         assert trigger["route"] == route.path.removeprefix("/")
@@ -97,17 +101,19 @@ def test_the_worker_serves_what_is_asked(worker_python: Path, local_parts: Local
         http("create_credential", alice, {"name": name, "type": "generic-secret", "value": value}),
         http("create_lease", alice, {"credential": name}),
         http("read_credential", alice, credential=name),
+        http("control_room_list_credentials", alice, {"page": {"length": 1}}),
         http("delete_credential", alice, credential=name),
         http("read_openapi"),
         *({"function": timer} for timer in TIMERS),
         http("read_health"),
     )
     *http_answers, health = [answer for answer in worker.answers if answer]
-    assert [answer["status"] for answer in http_answers] == [401, 201, 201, 200, 204, 200]
-    refused, created, leased, read, deleted, _ = http_answers
+    assert [answer["status"] for answer in http_answers] == [401, 201, 201, 200, 200, 204, 200]
+    refused, created, leased, read, listed, deleted, _ = http_answers
     assert refused["headers"]["WWW-Authenticate"] == "Bearer"
     assert json.loads(leased["body"])["value"] == value
     assert json.loads(read["body"]) == json.loads(created["body"])
+    assert json.loads(listed["body"])["page"]["total"] >= 1
     assert not deleted["body"]
     assert health["status"] == 200
     assert {timer["name"] for timer in json.loads(health["body"])["timers"]} >= set(TIMERS)
