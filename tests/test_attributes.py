@@ -15,7 +15,7 @@ from tests.vaults import NOON
 from vault_core.attributes import (
     MAX_ATTRIBUTES,
     Attribute,
-    AttributeDefinition,
+    ChangedAttribute,
     OwnAttributes,
     are_own,
     by_id,
@@ -35,8 +35,8 @@ from vault_core.names import fold
 LATER = NOON + timedelta(hours=1)
 
 
-def definition(name: str, **more: Any) -> AttributeDefinition:
-    return AttributeDefinition(name=name, **more)
+def definition(name: str, **more: Any) -> ChangedAttribute:
+    return ChangedAttribute(name=name, **more)
 
 
 def login() -> tuple[Attribute, ...]:
@@ -45,10 +45,10 @@ def login() -> tuple[Attribute, ...]:
     return defined(wanted, "id-alice", NOON)
 
 
-def again(attribute: Attribute, **changes: Any) -> AttributeDefinition:
+def again(attribute: Attribute, **changes: Any) -> ChangedAttribute:
     """The definition that a caller sends back."""
     kept = ("id", "name", "description", "user_provided", "masked", "password_flag")
-    return AttributeDefinition(**{name: getattr(attribute, name) for name in kept} | changes)
+    return ChangedAttribute(**{name: getattr(attribute, name) for name in kept} | changes)
 
 
 def secret(**values: str) -> dict[str, SecretStr]:
@@ -58,7 +58,7 @@ def secret(**values: str) -> dict[str, SecretStr]:
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9 ._-]{0,5}[a-z0-9]", fullmatch=True)
 DEFINITIONS = st.lists(
     st.builds(
-        AttributeDefinition,
+        ChangedAttribute,
         name=NAMES,
         description=st.text(max_size=9),
         user_provided=st.booleans(),
@@ -88,7 +88,7 @@ class TestTheFieldsOfAType:
 class TestDefining:
     @given(wanted=DEFINITIONS)
     def test_each_attribute_is_as_wanted_with_an_id_of_its_own_and_no_value(
-        self, wanted: list[AttributeDefinition]
+        self, wanted: list[ChangedAttribute]
     ) -> None:
         made = defined(wanted, "id-alice", NOON)
         assert [again(one, id=None) for one in made] == wanted
@@ -131,11 +131,11 @@ class TestDefining:
 class TestRedefining:
     @given(data=st.data(), before=DEFINITIONS)
     def test_what_is_sent_back_by_its_id_stays_what_has_none_is_new_and_the_rest_goes(
-        self, data: st.DataObject, before: list[AttributeDefinition]
+        self, data: st.DataObject, before: list[ChangedAttribute]
     ) -> None:
         present = defined(before, "id-alice", NOON)
         kept = data.draw(st.lists(st.sampled_from(present), unique_by=lambda one: one.id))
-        names = {fold(one.name) for one in kept}
+        names = {fold(one.name) for one in present}
         new = [one for one in data.draw(DEFINITIONS) if fold(one.name) not in names]
         wanted = data.draw(st.permutations([*map(again, kept), *new]))
         after = redefined(present, wanted, "id-bob", LATER)
@@ -146,6 +146,13 @@ class TestRedefining:
             else:
                 assert one.id not in {old.id for old in present}
                 assert (one.created_by, one.created_at, one.revision) == ("id-bob", LATER, 0)
+
+    def test_an_attribute_without_id_is_the_one_of_its_name_unless_that_is_sent_by_its_id(self) -> None:
+        first, second = defined([definition("user"), definition("password")], "id-alice", NOON)
+        assert redefined((first, second), [definition("USER", masked=False)], "id-bob", LATER)[0].id == first.id
+        moved = redefined((first, second), [again(first, name="login"), definition("user")], "id-bob", LATER)
+        assert moved[0].id == first.id
+        assert moved[1].id not in {first.id, second.id}
 
     @pytest.mark.parametrize(
         "change",
@@ -189,7 +196,7 @@ class TestRedefining:
         assert "hunter2" not in repr([refused.value, *refused.value.errors]).lower()
 
     def test_one_that_is_sent_without_what_it_may_leave_out_is_a_whole_definition(self) -> None:
-        assert AttributeDefinition.model_validate({"name": "a"}) == definition(
+        assert ChangedAttribute.model_validate({"name": "a"}) == definition(
             "a", id=None, description="", user_provided=False, masked=True, password_flag=False
         )
         assert RedefineCredential.model_validate({"name": "n"}).attributes is None

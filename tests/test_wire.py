@@ -220,3 +220,18 @@ def test_json_types_are_not_bent_into_others() -> None:
 
 def test_a_flood_of_faults_is_cut() -> None:
     assert len(refusal_of(EveryKind, {f"x{number}": 1 for number in range(500)}).errors) == 20
+
+
+class Litter(WireModel):
+    names: Annotated[tuple[Annotated[str, StringConstraints(max_length=3)], ...], Field(min_length=1)]
+
+
+@pytest.mark.parametrize(
+    ("given", "at_fault"), [(["Tiddles"], ["names.0"]), ([], ["names"])], ids=["a bad item", "no item"]
+)
+def test_a_list_is_too_short_only_when_it_is_not_when_its_items_are_at_fault(
+    given: object, at_fault: list[str]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Litter.model_validate({"names": given})
+    assert [fault.field for fault in invalid_input(refused.value).errors] == at_fault

@@ -63,9 +63,8 @@ class Attribute(Record):
 
 
 class AttributeDefinition(WireModel):
-    """An attribute as a caller defines it. With `id`, an attribute of the credential that is kept or changed."""
+    """An attribute as a caller defines it."""
 
-    id: Annotated[str | None, StringConstraints(max_length=64)] = None
     name: AttributeName
     description: AttributeDescription = ""
     user_provided: bool = False
@@ -73,7 +72,14 @@ class AttributeDefinition(WireModel):
     password_flag: bool = False
 
 
+class ChangedAttribute(AttributeDefinition):
+    """An attribute as it is to be: with the `id`, or else the name, of one that is there, that one is changed."""
+
+    id: Annotated[str | None, StringConstraints(max_length=64)] = None
+
+
 Definitions = Annotated[tuple[AttributeDefinition, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
+ChangedAttributes = Annotated[tuple[ChangedAttribute, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
 
 
 class OwnAttributes:
@@ -142,24 +148,28 @@ def are_own(type_name: str, attributes: Sequence[Attribute]) -> bool:
 
 
 def defined(wanted: Sequence[AttributeDefinition], by: str, now: datetime) -> tuple[Attribute, ...]:
-    """Return new attributes; `InvalidInput` when two have one name, or one has an id already."""
-    return redefined((), wanted, by, now)
+    """Return new attributes; `InvalidInput` when two have one name."""
+    return redefined((), [ChangedAttribute(**one.model_dump()) for one in wanted], by, now)
 
 
 def redefined(
-    present: Sequence[Attribute], wanted: Sequence[AttributeDefinition], by: str, now: datetime
+    present: Sequence[Attribute], wanted: Sequence[ChangedAttribute], by: str, now: datetime
 ) -> tuple[Attribute, ...]:
-    """Return the attributes as wanted: known ids are kept or changed, those without an id are new, others go.
+    """Return the attributes as wanted: those named by an id, or without one by their name, are kept or changed.
 
-    One that is no longer what it was (standard or user-provided) loses its values. Raises `InvalidInput` when two have
-    one name, or an id is unknown.
+    Others that are wanted are new, others that are present go. One that is no longer what it was (standard or
+    user-provided) loses its values. Raises `InvalidInput` when two have one name, or an id is unknown.
     """
     known = {one.id: one for one in present}
     _check_distinct(wanted, known)
-    return tuple(_redefined(known.get(one.id or ""), one, by, now) for one in wanted)
+    by_id = {one.id for one in wanted}
+    # Clients that do not send ids back mean the attribute that they name: its values must not be lost unseen.
+    named = {fold(one.name): one for one in present if one.id not in by_id}
+    before = [known.get(one.id) if one.id else named.get(fold(one.name)) for one in wanted]
+    return tuple(_redefined(old, new, by, now) for old, new in zip(before, wanted, strict=True))
 
 
-def _redefined(before: Attribute | None, wanted: AttributeDefinition, by: str, now: datetime) -> Attribute:
+def _redefined(before: Attribute | None, wanted: ChangedAttribute, by: str, now: datetime) -> Attribute:
     given = wanted.model_dump(exclude={"id"})
     if before is None:
         return Attribute(id=secrets.token_hex(8), **given, created_at=now, created_by=by, updated_at=now, updated_by=by)
@@ -169,7 +179,7 @@ def _redefined(before: Attribute | None, wanted: AttributeDefinition, by: str, n
     return before.but(**given, value=value, revision=before.revision + 1, updated_at=now, updated_by=by)
 
 
-def _check_distinct(wanted: Sequence[AttributeDefinition], known: Mapping[str, Attribute]) -> None:
+def _check_distinct(wanted: Sequence[ChangedAttribute], known: Mapping[str, Attribute]) -> None:
     names: set[str] = set()
     ids: set[str] = set()
     faults = []

@@ -97,7 +97,7 @@ def redefined(credential: Credential, wanted: RedefineCredential, by: Identity, 
         by,
         now,
         name=wanted.name,
-        description=wanted.description,
+        description=credential.description if wanted.description is None else wanted.description,
         attributes=attributes,
         edition=credential.edition + 1,
     )

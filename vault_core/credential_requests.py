@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from vault_core import durations
-from vault_core.attributes import OWN_TYPE, Definitions
+from vault_core.attributes import OWN_TYPE, ChangedAttributes, Definitions
 from vault_core.credential import Environment
 from vault_core.names import Name
 from vault_core.policies import LeasePolicy
@@ -126,11 +126,11 @@ class UpdateCredential(WireModel):
 
 
 class RedefineCredential(WireModel):
-    """Name, description and attributes, whole; without `attributes` these stay as they are."""
+    """Name, description and attributes as they are to be; without description or attributes these stay as they are."""
 
     name: Name
-    description: Description = ""
-    attributes: Definitions | None = None
+    description: Description | None = None
+    attributes: ChangedAttributes | None = None
 
 
 class RotateCredential(_WithValue):

@@ -146,10 +146,20 @@ def invalid_input(refused: ValidationError) -> InvalidInput:
     plain letters; else a `?` stands for it. The text of a `ValueError` or `PydanticCustomError` that a
     validator of ours raised is told as it is, so it must never quote what it refuses.
     """
-    faults = refused.errors(include_url=False, include_context=True, include_input=False)[:MAX_ERRORS]
+    told = refused.errors(include_url=False, include_context=True, include_input=False)
+    places = [fault["loc"] for fault in told]
+    faults = [fault for fault in told if not _is_short_for_faults_inside(fault, places)][:MAX_ERRORS]
     return InvalidInput(
         "Correct the fields that are named and send the request again.",
         tuple(FieldError(_path(fault["loc"]), _message(fault)) for fault in faults),
+    )
+
+
+def _is_short_for_faults_inside(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
+    """Return whether a list is called too short only because its items are at fault, which are told of anyway."""
+    depth = len(fault["loc"])
+    return fault["type"] == "too_short" and any(
+        len(place) > depth and place[:depth] == fault["loc"] for place in places
     )
 
 

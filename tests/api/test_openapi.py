@@ -179,7 +179,7 @@ def test_what_is_served_is_described_by_an_openapi_document() -> None:
         ("LockerList", "items", "next"),
         ("DefineLocker", "name", "description"),
         ("SetMember", "permissions", ""),
-        ("AttributeDefinition", "name", "id description userProvided masked passwordFlag"),
+        ("AttributeDefinition", "name", "description userProvided masked passwordFlag"),
         ("AttributeView", "id name description userProvided masked passwordFlag set", ""),
         ("SetOwnValues", "fields", ""),
         ("OwnValuesView", "given", ""),

@@ -175,7 +175,8 @@ async def test_a_taken_port_is_named_with_the_option_that_changes_it(tmp_path: P
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, _, err = await output_of(*command(tmp_path, "up", "--port-key-vault", str(port)))
+        others = [argument for part in ANY_PORTS if part != "key-vault" for argument in (f"--port-{part}", "0")]
+        status, _, err = await output_of(*command(tmp_path, "up", "--port-key-vault", str(port), *others))
     assert status == 1
     assert re.fullmatch(rf"Port {port} is taken\..*--port-key-vault PORT\n", err)
 

@@ -71,15 +71,18 @@ class TestANewOne:
             None,
             [ATTRIBUTE, {"name": "USER"}],
             [{"name": f"a{n}"} for n in range(51)],
-            [ATTRIBUTE | {"id": "1"}],
             [ATTRIBUTE | {"description": "x" * 256}],
             "user",
         ],
-        ids=["none", "null", "the same name", "51", "an id", "a long description", "text"],
+        ids=["none", "null", "the same name", "51", "a long description", "text"],
     )
     async def test_needs_1_to_50_distinct_attributes(self, room: Room, attributes: Any) -> None:
         body = {"name": "Mail", "attributes": attributes}
         assert refusal(await room.send("POST", "/credentials", ALICE, body)) == (400, "invalid-input")
+
+    async def test_takes_no_ids_of_attributes_from_its_creator(self, room: Room) -> None:
+        created = await room.create(attributes=[{"id": "1", "name": "user"}])
+        assert created["attributes"][0]["id"] != "1"
 
     async def test_may_have_50_attributes_and_255_characters_of_description(self, room: Room) -> None:
         created = await room.create(description="x" * 255, attributes=[{"name": f"a{n}"} for n in range(50)])
@@ -130,9 +133,21 @@ class TestAChange:
     async def test_with_all_attributes_new_leaves_no_value(self, room: Room) -> None:
         before = await room.create()
         await room.give(before, username="u", password="p")
-        after = await put(room, before, attributes=[{"name": "username"}])
+        after = await put(room, before, attributes=[{"name": "login"}])
         assert after["completed"] is False
         assert await room.values(before["id"]) == {}
+
+    async def test_keeps_the_value_of_an_attribute_that_is_sent_by_its_name_alone(self, room: Room) -> None:
+        before = await room.create()
+        await room.give(before, username="u", password="p")
+        after = await put(room, before, attributes=[{"name": "USERNAME"}, {"name": "password", "masked": True}])
+        assert [one["id"] for one in after["attributes"]] == [one["id"] for one in before["attributes"]]
+        assert after["completed"] is True
+
+    async def test_without_a_description_keeps_it(self, room: Room) -> None:
+        before = await room.create(description="of the portal")
+        reply = await room.send("PUT", f"/credentials/{before['id']}", ALICE, {"name": "Another"})
+        assert (reply["name"], reply["description"]) == ("Another", "of the portal")
 
     async def test_leaves_id_owner_and_locker_as_they_are(self, office: Office) -> None:
         changed = await put(office.room, office.own, ownerId="id-bob", lockerId=office.locker, createdBy="id-bob")

@@ -163,7 +163,9 @@ class TestLater:
         assert (reply["list"], reply["page"]["total"]) == ([], 0)
         assert refusal(await read(office, CARL)) == (404, "not-found")
 
-    @pytest.mark.parametrize("change", [{"userProvided": False}, {"id": None}], ids=["made standard", "made anew"])
+    @pytest.mark.parametrize(
+        "change", [{"userProvided": False}, {"id": None, "name": "another"}], ids=["made standard", "made anew"]
+    )
     async def test_an_attribute_that_becomes_another_brings_none_back(
         self, office: Office, change: dict[str, Any]
     ) -> None:

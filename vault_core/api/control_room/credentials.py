@@ -20,6 +20,7 @@ from vault_core.attributes import (
     AttributeDefinition,
     AttributeDescription,
     AttributeName,
+    ChangedAttribute,
 )
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RedefineCredential
@@ -41,8 +42,12 @@ class AttributeBody(LenientModel):
     password_flag: bool = False
 
     def definition(self) -> AttributeDefinition:
-        """Return what the vault is asked for."""
-        return AttributeDefinition(**self.model_dump())
+        """Return what the vault is asked for when it is to be new."""
+        return AttributeDefinition(**self.model_dump(exclude={"id"}))
+
+    def change(self) -> ChangedAttribute:
+        """Return what the vault is asked for when it may be there."""
+        return ChangedAttribute(**self.model_dump())
 
 
 Attributes = Annotated[tuple[AttributeBody, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
@@ -57,10 +62,10 @@ class NewCredential(LenientModel):
 
 
 class ChangedCredential(LenientModel):
-    """A credential as it is to be; without `attributes` these stay as they are."""
+    """A credential as it is to be; without `description` or `attributes` these stay as they are."""
 
     name: AttributeName
-    description: AttributeDescription = ""
+    description: AttributeDescription | None = None
     attributes: Attributes | None = None
     version: LooseId | None = None
 
@@ -186,7 +191,7 @@ async def read_credential(room: ControlRoom, call: Call) -> Answer:
 async def update_credential(room: ControlRoom, call: Call[ChangedCredential]) -> Answer:
     """Change name, description and attributes; an attribute that is left out goes with its values."""
     body = call.body
-    attributes = None if body.attributes is None else tuple(one.definition() for one in body.attributes)
+    attributes = None if body.attributes is None else tuple(one.change() for one in body.attributes)
     wanted = RedefineCredential(name=body.name, description=body.description, attributes=attributes)
     reference, edition = id_of(call, "credential"), version_of(body.version)
     return await _shown(

@@ -28,15 +28,15 @@ from vault_core.wire import Instant, WireModel
 
 
 class LockerBody(LenientModel):
-    """A locker to create, or as it is to be."""
+    """A locker to create, or as it is to be; without `description` a present one stays."""
 
     name: LockerName
-    description: LockerDescription = ""
+    description: LockerDescription | None = None
     version: LooseId | None = None
 
-    def definition(self) -> DefineLocker:
+    def definition(self, present: str = "") -> DefineLocker:
         """Return what the vault is asked for."""
-        return DefineLocker(name=self.name, description=self.description)
+        return DefineLocker(name=self.name, description=present if self.description is None else self.description)
 
 
 def _lower(given: object) -> object:
@@ -159,7 +159,9 @@ async def update_locker(room: ControlRoom, call: Call[LockerBody]) -> Answer:
     """Change name and description of a locker."""
     reference, version = id_of(call, "locker"), version_of(call.body.version)
     if_match = None if version is None else tag_of(reference, version)
-    locker = await room.vault.lockers.redefine(call.caller, reference, call.body.definition(), if_match, call.now)
+    present = await room.vault.lockers.read(call.caller, reference, call.now)
+    wanted = call.body.definition(present.description)
+    locker = await room.vault.lockers.redefine(call.caller, reference, wanted, if_match, call.now)
     return Answer(200, _view(locker, call.caller))
 
 
