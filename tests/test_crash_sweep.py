@@ -27,7 +27,7 @@ from tests.vaults import World
 from vault_core.agenda import Task
 from vault_core.api.routes import ROUTES
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def _stops(operations: Sequence[Operation]) -> list[tuple[Operation, int]]:

@@ -1,5 +1,7 @@
 """What sharing may cost, in calls to the stores and rounds of them, on a warm worker: lockers, own values, listings.
 
+pytestmark = pytest.mark.slow
+
 Warm: the worker knows the tenant's keys and settings, and has served the credential and its locker before.
 """
 

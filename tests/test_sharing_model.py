@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -36,6 +37,8 @@ from vault_core.identities import Caller
 from vault_core.leases import Seen
 from vault_core.locker import DefineLocker, Permission
 from vault_core.vault import Vault
+
+pytestmark = pytest.mark.slow
 
 ROLES = ("finance-bots", "cats")
 CAT = bearer("cat", of=("cats",))

@@ -25,6 +25,8 @@ from vault_core.transport_keys import TRANSPORT_KEY_ROW, TransportKeys
 from vault_core.values import Values
 from vault_core.vault import Vault
 
+pytestmark = pytest.mark.slow
+
 
 def transport_keys(stores: Stores) -> TransportKeys:
     """The transport keys of a worker that knows nothing yet."""

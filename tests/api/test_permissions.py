@@ -34,6 +34,8 @@ from vault_core.locker import DefineLocker, Permission
 from vault_core.stores import Partitions, Row, Stores
 from vault_core.stores.memory import MemoryTable
 
+pytestmark = pytest.mark.slow
+
 VALUE, NEW_VALUE, PIN = "correct horse", "battery staple", "4711"
 OWNER = PEOPLE["owner"]
 MEMBER, OUTSIDER = "id-molly", "id-nemo"

@@ -17,6 +17,8 @@ from tests.api.control_room.test_operations import ALIASED, SUCCESSES
 from tests.vaults import ALICE, BOB, CI_RUNNER, person
 from vault_core.identities import Caller, Role, is_identity_id
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = (404, "not-found")
 TRACED = {"X-Request-Id": "r-1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 MALLORY = replace(person("mallory", *Role, tenant="fabrikam"), other_roles=frozenset({"finance-bots"}))

@@ -16,6 +16,8 @@ from vault_core.errors import Unavailable
 from vault_core.identities import Caller, Role
 from vault_core.stores import Stores
 
+pytestmark = pytest.mark.slow
+
 NOBODY = person("nobody")
 OTTO = person("otto", Role.AUDITOR)
 VALUES = ("correct horse", "battery staple", "pin of carl", "tr0ub4dor")

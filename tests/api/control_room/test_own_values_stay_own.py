@@ -16,6 +16,8 @@ from vault_core.audit import Event
 from vault_core.errors import CredentialIncomplete, Unavailable
 from vault_core.identities import Caller, Role
 
+pytestmark = pytest.mark.slow
+
 PIN = "pin of carl"
 OTHERS = {
     "the owner": ALICE,
