@@ -37,6 +37,11 @@ def is_identity_id(text: str) -> bool:
     return re.fullmatch(IDENTITY_ID_PATTERN, text) is not None
 
 
+def can_be_proved(identity_id: str) -> bool:
+    """Return whether a token can prove the id: it has the form of one, and is not a timer's."""
+    return is_identity_id(identity_id) and not identity_id.lower().startswith(SYSTEM_ID_PREFIX)
+
+
 class Role(StrEnum):
     """What a token lets its bearer do. Viewer to admin are a ladder; the others stand apart."""
 

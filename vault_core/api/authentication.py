@@ -29,7 +29,7 @@ import jwt
 
 from vault_core.api.signing_keys import ALGORITHMS, Fetch, IssuerKeys, fits
 from vault_core.errors import Unauthenticated
-from vault_core.identities import SYSTEM_ID_PREFIX, Caller, Identity, Role, is_identity_id
+from vault_core.identities import Caller, Identity, Role, can_be_proved
 from vault_core.settings import Settings
 
 LEEWAY = timedelta(seconds=30)
@@ -178,7 +178,7 @@ def _caller(claims: Mapping[str, Any], tenant: str, settings: Settings) -> Calle
 
 
 def _is_id(given: object) -> bool:
-    return isinstance(given, str) and is_identity_id(given) and not given.lower().startswith(SYSTEM_ID_PREFIX)
+    return isinstance(given, str) and can_be_proved(given)
 
 
 def _is_person(claims: Mapping[str, Any], settings: Settings) -> bool:

@@ -23,7 +23,7 @@ from vault_core.credential_requests import (
 )
 from vault_core.credentials import Shown
 from vault_core.errors import FieldError, InvalidInput
-from vault_core.identities import SYSTEM_ID_PREFIX, is_identity_id
+from vault_core.identities import can_be_proved
 from vault_core.vault import Vault
 
 
@@ -125,7 +125,7 @@ async def list_versions(vault: Vault, call: Call) -> Answer:
 def identity_id_in_path(call: Call[Any, Any], name: str) -> str:
     """Return the identity's id that the path names here; `InvalidInput` for what can be none."""
     given = call.path[name]
-    if not is_identity_id(given) or given.lower().startswith(SYSTEM_ID_PREFIX):
+    if not can_be_proved(given):
         raise InvalidInput("Name an identity by its id.", (FieldError(name, "is not an identity's id"),))
     return given
 

@@ -12,7 +12,7 @@ from vault_core.api.authentication import TokenAuthenticator
 from vault_core.api.control_room.login import TokenExchange
 from vault_core.api.routing import Call
 from vault_core.errors import FieldError, InvalidInput, NotFound
-from vault_core.identities import SYSTEM_ID_PREFIX, is_identity_id
+from vault_core.identities import can_be_proved
 from vault_core.names import as_id
 from vault_core.vault import Vault
 
@@ -41,7 +41,7 @@ def id_of(call: Call[Any, Any], name: str) -> str:
 def user_of(call: Call[Any, Any]) -> str:
     """Return the user that the path names; `InvalidInput` for what can be none."""
     given = call.path["user"]
-    if not is_identity_id(given) or given.lower().startswith(SYSTEM_ID_PREFIX):
+    if not can_be_proved(given):
         raise InvalidInput("Name a user by the id that a token shows.", (FieldError("userId", "is no user's id"),))
     return given
 
