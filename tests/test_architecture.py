@@ -45,7 +45,7 @@ NOUNS = {
 """The nouns, their rows and rules: they know the stores only as ports."""
 
 LAYERS: list[set[str]] = [
-    {"errors", "settings", "durations", "concurrency"},
+    {"errors", "settings", "durations", "concurrency", "outbound"},
     {"wire", "names", "cursors"},
     {"identities", "records", "credential_types", "stores", "transport"},
     {"audit", "sealing"},
