@@ -42,8 +42,8 @@ class Outbound(Protocol):
         """Return the host of a URL that may be called, as far as its text tells; `DestinationRefused` otherwise."""
         ...
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout: timedelta) -> Reply:
-        """Send the body and return the answer, within `timeout`, 15 seconds at most; `Unreachable` when there is none.
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, within: timedelta) -> Reply:
+        """Send the body and return the answer, within the duration, 15 seconds at most; `Unreachable` when there is none.
 
         Whatever is wrong with the URL, its name, address, certificate or answer is `Unreachable` alike.
         """
