@@ -43,7 +43,7 @@ class Outbound(Protocol):
         ...
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, within: timedelta) -> Reply:
-        """Send the body and return the answer, within the duration, 15 seconds at most; `Unreachable` when there is none.
+        """Send the body and return the answer, within 15 seconds at most; `Unreachable` when there is none.
 
         Whatever is wrong with the URL, its name, address, certificate or answer is `Unreachable` alike.
         """
