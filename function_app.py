@@ -22,6 +22,7 @@ from vault_core.api.denials import audit_denials
 from vault_core.api.edge import Edge, register
 from vault_core.api.routes import ROUTES
 from vault_core.api.signing_keys import KeyFetcher
+from vault_core.probe import open_probe
 from vault_core.settings import Settings
 from vault_core.stores import Stores
 from vault_core.stores.key_vault import open_key_vaults
@@ -48,6 +49,7 @@ def open_stores(settings: Settings) -> Stores:
         leases=table("leases"),
         due=table("due"),
         audit=table("audit"),
+        catalog=table("catalog"),
         secrets=open_key_vaults(
             settings.key_vault_urls, identity, transport, verify_domain=settings.key_vault_verify_domain
         ),
@@ -57,7 +59,7 @@ def open_stores(settings: Settings) -> Stores:
 def build() -> func.FunctionApp:
     """Return the app with every function registered."""
     settings = Settings.read(os.environ)
-    vault = Vault(open_stores(settings), settings.tenants, now)
+    vault = Vault(open_stores(settings), settings.tenants, now, open_probe(settings, os.environ))
     tokens, denials = TokenAuthenticator(settings, KeyFetcher()), audit_denials(vault.audit)
     exchange = TokenExchange(settings, tokens, IssuerClient())
     room = ControlRoom(vault, exchange, tokens)

@@ -14,7 +14,7 @@ from vault_core.stores.key_vault import open_key_vaults
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import AzureTable, table_client
 
-TABLES = ("vault", "leases", "due", "audit")
+TABLES = ("vault", "leases", "due", "audit", "catalog")
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ async def _grow(kind: str, world: World, sizes: tuple[int, ...]) -> Grown:
 
 
 async def _taken(world: World, operation: Operation, times: int) -> Taken:
-    vault = Vault(world.stores, TENANTS, world.clock)  # one that does not count: counting takes time
+    vault = Vault(world.stores, TENANTS, world.clock, world.outbound)  # one that does not count: counting takes time
     for warmed in (vault, world.vault):
         for _ in range(times // 3):
             await operation(warmed)

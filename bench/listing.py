@@ -119,7 +119,8 @@ async def _taken(world: World, issuers: IssuerClient, caller: str, page: Mapping
     before = world.ledger.total
     await counted.list(caller, page)
     calls = world.ledger.total - before
-    served = _Served(Vault(world.stores, TENANTS, world.clock), issuers)  # one that does not count: counting takes time
+    # One that does not count: counting takes time.
+    served = _Served(Vault(world.stores, TENANTS, world.clock, world.outbound), issuers)
     await served.list(caller, page)
     return Taken(median([await served.list(caller, page) for _ in range(_TIMES)]), calls)
 

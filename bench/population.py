@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import cycle
 from uuid import UUID
 
+from vault_core.concurrency import batches
 from vault_core.credential import Credential
 from vault_core.credential_rows import name_key, row_of
 from vault_core.identities import Identity
@@ -15,7 +16,6 @@ from vault_core.lease import Lease, LeaseReference, new_token
 from vault_core.lease_rows import due_row, lease_key, lease_row
 from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Insert, Row, Stores
-from vault_core.upkeep.runs import batches
 
 HOLDER = Identity(kind="agent", id="id-deploy-agent", name="deploy-agent")
 _BATCH = 100

@@ -10,6 +10,7 @@
     serving         an aiohttp application on a loopback port
     identities      the known people and agents
     identity        the OpenID provider and the managed-identity endpoint; signing holds its keys
+    vendor          the sample vendor: checks values, receives event webhooks
     key_vault/      the secrets REST API of Key Vault, kept sealed
     azurite         the Tables emulator and its tables
     functions_host/ serves what a function_app.py registers

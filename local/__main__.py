@@ -83,6 +83,7 @@ def _table(cloud: LocalCloud, folder: Path) -> str:
         ("Tables", cloud.tables_url),
         ("Key Vault", cloud.key_vault.url),
         ("Identity", cloud.identity.url),
+        ("Vendor", cloud.vendor.url),
         ("State", str(folder)),
     )
     shown = "\n".join(f"  {part:<11}{where}" for part, where in rows)

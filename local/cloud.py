@@ -22,14 +22,16 @@ from local.key_vault import KeyVault
 from local.ports import HOST, Ports
 from local.serving import serving
 from local.state import exclusive, make_private_folder
+from local.vendor import SampleVendor
 
 PROJECT = Path(__file__).resolve().parent.parent
-TABLES = ("vault", "leases", "due", "audit")
+TABLES = ("vault", "leases", "due", "audit", "catalog")
 SCHEDULES = {
     "VAULT_SCHEDULE_EXPIRE_LEASES": "0 * * * * *",
     "VAULT_SCHEDULE_CHECK_CREDENTIALS": "0 */5 * * * *",
     "VAULT_SCHEDULE_CHECK_ROTATIONS": "0 0 * * * *",
     "VAULT_SCHEDULE_RECONCILE": "0 */15 * * * *",
+    "VAULT_SCHEDULE_DELIVER_EVENTS": "0 * * * * *",
 }
 
 
@@ -41,6 +43,7 @@ class LocalCloud:
     authority: CertificateAuthority
     identity: IdentityProvider
     key_vault: KeyVault
+    vendor: SampleVendor
     children: Sequence[Child]
     environment: Mapping[str, str] = field(repr=False)
 
@@ -86,16 +89,17 @@ async def local_cloud(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-cloud-")))
         authority = authority or CertificateAuthority(scratch)
 
-        say("Starting the identity provider and Key Vault")
+        say("Starting the identity provider, Key Vault and the sample vendor")
         identity = await _serve_identity(stack, ports, folder)
         key_vault = await _serve_key_vault(stack, ports, folder, identity, authority)
+        vendor = await _serve_vendor(stack, ports)
         say("Starting Tables")
         children = [await _start_tables(stack, ports, folder, identity, authority)]
         environment = _environment(ports, authority, identity)
         if app:
             say("Starting the functions host")
             children.append(await _start_functions_host(stack, ports, app, environment, on_log))
-        yield LocalCloud(ports, authority, identity, key_vault, children, environment)
+        yield LocalCloud(ports, authority, identity, key_vault, vendor, children, environment)
 
 
 async def _serve_identity(stack: AsyncExitStack, ports: Ports, folder: Path | None) -> IdentityProvider:
@@ -116,6 +120,12 @@ async def _serve_key_vault(
     tls = authority.server_context()
     await stack.enter_async_context(serving(key_vault.application(), ports.key_vault, tls))
     return key_vault
+
+
+async def _serve_vendor(stack: AsyncExitStack, ports: Ports) -> SampleVendor:
+    vendor = SampleVendor(f"http://{HOST}:{ports.vendor}")
+    await stack.enter_async_context(serving(vendor.application(), ports.vendor))
+    return vendor
 
 
 async def _start_tables(
@@ -187,6 +197,7 @@ def _environment(ports: Ports, authority: CertificateAuthority, identity: Identi
         "VAULT_AUDIENCE": AUDIENCE,
         "VAULT_TENANTS": ",".join(TENANTS),
         "VAULT_LOGIN_TENANT": "contoso",
+        "VAULT_OUTBOUND_NETWORKS": "127.0.0.0/8",
         **SCHEDULES,
         "IDENTITY_ENDPOINT": f"{identity.url}/msi/token",
         "IDENTITY_HEADER": identity.managed_identity_header,

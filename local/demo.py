@@ -41,6 +41,7 @@ async def _story(stage: Stage) -> None:
     await _revoked(stage, name, first)
     await _audited(stage, name)
     await _shared_by_bots(stage)
+    await _defined_by_a_vendor(stage, f"nw-{secrets.token_hex(3)}")
 
 
 async def _stored_and_leased(stage: Stage, name: str) -> Told:
@@ -144,6 +145,108 @@ async def _consumed(stage: Stage, one: str, password: str) -> None:
     await stage.says("alice", "POST", "/leases", {"credential": one}, expect=409)
     await stage.says("hr-bot", "GET", f"/credentials/{one}", expect=404)
     print("  Alice does not get the bot's pin: she has none; a bot without the role sees nothing.\n")
+
+
+async def _defined_by_a_vendor(stage: Stage, product: str) -> None:
+    configuration = await _published(stage, product)
+    subscription = await _subscribed(stage)
+    everywhere, german = await _filled(stage, product, configuration)
+    await _resolved(stage, product, everywhere, german)
+    await _found_invalid(stage, everywhere)
+    await _cleared(stage, configuration, subscription, everywhere, german)
+
+
+async def _published(stage: Stage, product: str) -> str:
+    chapter("10. Northwind, a vendor, says what its keys look like and where they can be checked")
+    key = {"id": "apiKey", "label": "API key", "type": "password", "minLength": 12}
+    definition = {
+        "name": f"Northwind {product}",
+        "audience": ["contoso"],
+        "scope": "products",
+        "products": [product],
+        "fields": [key, {"id": "account", "label": "Account", "type": "text", "secret": False, "required": False}],
+        "validation": {"url": f"{stage.vendor_url}/validate"},
+    }
+    created = await stage.says("northwind-vendor", "POST", "/configurations", definition, expect=201)
+    await stage.steers_vendor("/secret", {"secret": created["signingSecret"]}, "it will check the vault's signatures")
+    await stage.steers_vendor("/accepts", {"acceptsAll": True}, "its endpoint calls every value valid")
+    one = f"/configurations/{created['id']}"
+    unfit = await stage.says("northwind-vendor", "POST", f"{one}/publish", {}, expect=409)
+    check(unfit["code"] == "validation-endpoint-unfit", "an endpoint that says yes to everything is not published")
+    await stage.steers_vendor("/accepts", {}, "its endpoint now accepts keys that begin with nw_live_")
+    published = await stage.says("northwind-vendor", "POST", f"{one}/publish", {}, expect=200)
+    check(published["latest"]["version"] == 1, "one that calls a random key invalid is")
+    return str(created["id"])
+
+
+async def _subscribed(stage: Stage) -> str:
+    chapter("11. Ada, an administrator, wants to be told of what checks find")
+    wish = {"url": f"{stage.vendor_url}/events", "events": ["credential.validated"]}
+    created = await stage.says("ada", "POST", "/subscriptions", wish, expect=201)
+    await stage.steers_vendor("/events-secret", {"secret": created["signingSecret"]}, "Ada's receiver is there too")
+    return str(created["id"])
+
+
+async def _filled(stage: Stage, product: str, configuration: str) -> tuple[str, str]:
+    chapter("12. Alice makes credentials from it; the vendor is asked about them")
+    await stage.says("alice", "GET", f"/configurations/{configuration}", expect=200)
+    policy = {"allowedIdentities": [{"type": "agent", "name": "deploy-*"}]}
+    wanted = {"name": f"mail {product}", "configuration": {"id": configuration}, "policy": policy}
+    wrong = {"apiKey": f"nw_test_{secrets.token_hex(12)}"}
+    await stage.says("alice", "POST", "/credentials?validate=true", wanted | {"fields": wrong}, expect=422)
+    right = {"apiKey": f"nw_live_{secrets.token_hex(12)}", "account": "contoso-mail"}
+    made = await stage.says("alice", "POST", "/credentials?validate=true", wanted | {"fields": right}, expect=201)
+    check(made["validation"]["status"] == "valid", "a wrong key got no further than this; the right one is valid")
+    german = wanted | {"name": f"mail {product} de", "marketplaces": ["de"]}
+    german["fields"] = {"apiKey": f"nw_live_{secrets.token_hex(12)}"}
+    other = await stage.says("alice", "POST", "/credentials", german, expect=201)
+    await stage.runs("check_credentials")
+
+    async def is_valid() -> bool:
+        seen = await stage.peeks("alice", f"/credentials/{other['id']}")
+        return bool(seen["validation"]["status"] == "valid")
+
+    await stage.until(is_valid, "what was not asked for at once, a timer asked the vendor about")
+    return str(made["id"]), str(other["id"])
+
+
+async def _resolved(stage: Stage, product: str, everywhere: str, german: str) -> None:
+    chapter("13. An agent says what it needs a credential for, not which one")
+    place = f"/credentials/resolve?product={product}&environment=production"
+    there = await stage.says("deploy-agent", "GET", f"{place}&marketplace=de", expect=200)
+    elsewhere = await stage.says("deploy-agent", "GET", f"{place}&marketplace=fr", expect=200)
+    check((there["id"], elsewhere["id"]) == (german, everywhere), "the one for a marketplace goes before one for all")
+    await stage.says("deploy-agent", "GET", place.replace("production", "test"), expect=404)
+    wish = {"product": product, "environment": "production", "marketplace": "fr"}
+    lease = await stage.says("deploy-agent", "POST", "/leases", wish, expect=201)
+    check(lease["credentialId"] == everywhere, "and so it is leased; nothing of production is used for a test")
+
+
+async def _found_invalid(stage: Stage, one: str) -> None:
+    chapter("14. The vendor withdraws the key, and whoever subscribed hears of it")
+    await stage.steers_vendor("/accepts", {"prefix": "nw_new_"}, "keys that begin with nw_live_ are withdrawn")
+    checked = await stage.says("alice", "POST", f"/credentials/{one}/validate", expect=200)
+    check(checked["validation"]["status"] == "invalid", "it does not work any longer")
+    await stage.says("alice", "POST", f"/credentials/{one}/validate", expect=429)
+    print("  Once a minute and no more: the vault is no tool for guessing keys.\n")
+    await stage.runs("deliver_events")
+
+    async def is_told() -> bool:
+        told = [event for event in await stage.events_at_vendor() if event["data"].get("credentialId") == one]
+        return any(event["verified"] and event["data"]["details"]["status"] == "invalid" for event in told)
+
+    await stage.until(is_told, "the event arrived at Ada's receiver, with a signature that verifies")
+
+
+async def _cleared(stage: Stage, configuration: str, subscription: str, *credentials: str) -> None:
+    chapter("15. What credentials live on, its vendor cannot take away")
+    await stage.says("northwind-vendor", "DELETE", f"/configurations/{configuration}", expect=409)
+    for one in credentials:
+        await stage.says("alice", "DELETE", f"/credentials/{one}", expect=204)
+    await stage.says("northwind-vendor", "DELETE", f"/configurations/{configuration}", expect=204)
+    await stage.says("ada", "DELETE", f"/subscriptions/{subscription}", expect=204)
+    for path in ("/accepts", "/secret", "/events-secret"):
+        await stage.steers_vendor(path, {}, f"{path} is as at the start")
 
 
 @asynccontextmanager

@@ -23,12 +23,13 @@ class Ports:
 
     functions: int = 7071
     identity: int = 7072
+    vendor: int = 7073
     key_vault: int = 7443
     tables: int = 10002
 
     @classmethod
     def any_free(cls) -> Ports:
-        return cls(functions=0, identity=0, key_vault=0, tables=0)
+        return cls(functions=0, identity=0, vendor=0, key_vault=0, tables=0)
 
     def claimed(self) -> Ports:
         """Return the ports with a free one in place of each 0; `PortTaken` when one is not free."""

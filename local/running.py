@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from local.cloud import LocalCloud
+from local.cloud import SCHEDULES, LocalCloud
 from local.identities import KNOWN_IDENTITIES
 from local.state import write_private
 
@@ -41,6 +41,7 @@ class Running:
     tables: str
     key_vault: str
     identity: str
+    vendor: str
     environment: Mapping[str, str]
 
     @classmethod
@@ -52,6 +53,7 @@ class Running:
             tables=cloud.tables_url,
             key_vault=cloud.key_vault.url,
             identity=cloud.identity.url,
+            vendor=cloud.vendor.url,
             environment=cloud.environment,
         )
 
@@ -64,7 +66,7 @@ class Running:
         The timers are off there: the Core Tools keep their schedules in blobs, which the local cloud has not.
         """
         values = {name: text for name, text in self.environment.items() if not name.lower().startswith("no_proxy")}
-        timers = ("expire_leases", "check_credentials", "check_rotations", "reconcile")
+        timers = (schedule.removeprefix("VAULT_SCHEDULE_").lower() for schedule in SCHEDULES)
         values |= {"FUNCTIONS_WORKER_RUNTIME": "python", "AzureWebJobsStorage": ""}
         values |= {f"AzureWebJobs.{timer}.Disabled": "true" for timer in timers}
         return json.dumps({"IsEncrypted": False, "Values": values}, indent=2)

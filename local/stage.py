@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -12,11 +13,13 @@ from local.running import Running
 
 NATIVE = "/api/v1"
 _MASK = "••••••••"
-_SECRETS = frozenset({"value", "password", "token"})
+_SECRETS = frozenset({"value", "password", "token", "secret", "signingSecret"})
 _TELLING = (
-    *("name", "status", "state", "version", "display", "expiresAt", "cappedBy", "completed", "given"),
-    *("token", "value", "fields", "code", "message", "detail"),
+    *("name", "status", "state", "version", "display", "expiresAt", "cappedBy", "completed", "given", "validation"),
+    *("check", "secret", "signingSecret", "token", "value", "fields", "code", "message", "detail"),
 )
+_VERDICTS = frozenset({"validation", "check"})
+_PATIENCE_SECONDS = 20
 
 
 class StoryFailed(Exception):
@@ -55,6 +58,47 @@ class Stage:
         body = {"username": who, "password": self._running.secret(who)}
         told = await self.sends(who, "POST", "/v2/authentication", body, {}, expect=200)
         return ControlRoomSession(self, who, told["token"])
+
+    async def runs(self, timer: str) -> None:
+        """Run a timer of the vault now, as an operator can."""
+        await self._silently("POST", f"{self._running.functions}/admin/functions/{timer}", {}, expect=202)
+        print(f"  (the timer {timer} runs)\n")
+
+    @property
+    def vendor_url(self) -> str:
+        """Where the sample vendor is."""
+        return self._running.vendor
+
+    async def steers_vendor(self, path: str, body: Any, what: str) -> None:
+        """Change how the sample vendor behaves, and print what happens there."""
+        await self._silently("PUT", f"{self.vendor_url}{path}", body, expect=204)
+        print(f"  (at the vendor: {what})\n")
+
+    async def events_at_vendor(self) -> list[Any]:
+        """Return what the sample vendor's own receiver of events has got."""
+        return list(await self._silently("GET", f"{self.vendor_url}/events", None, expect=200))
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait until it holds, and print what was shown; `StoryFailed` when it does not within twenty seconds."""
+        for _ in range(_PATIENCE_SECONDS * 10):
+            if await holds():
+                check(holds=True, what=what)
+                return
+            await asyncio.sleep(0.1)
+        check(holds=False, what=what)
+
+    async def peeks(self, who: str, path: str) -> Any:
+        """Return what `who` reads, without a word."""
+        headers = {"Authorization": f"Bearer {self._tokens[who]}"}
+        return await self._silently("GET", f"{self._running.functions}{NATIVE}{path}", None, headers, expect=200)
+
+    async def _silently(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str] | None = None, *, expect: int
+    ) -> Any:
+        async with self._session.request(method, url, json=body, headers=headers) as answer:
+            if answer.status != expect:
+                raise StoryFailed(f"{method} {url} was answered with {answer.status}, and {expect} was expected.")
+            return await answer.json() if answer.content_type == "application/json" else None
 
     async def sends(
         self, who: str, method: str, path: str, body: Any, headers: Mapping[str, str], *, expect: int
@@ -104,11 +148,13 @@ def _masked(body: Any) -> Any:
         return [_masked(item) for item in body]
     if not isinstance(body, dict):
         return body
-    return {name: _MASK if name in _SECRETS else _masked_fields(name, part) for name, part in body.items()}
+    return {name: _masked_part(name, part) for name, part in body.items()}
 
 
-def _masked_fields(name: str, part: Any) -> Any:
-    return dict.fromkeys(part, _MASK) if name == "fields" else _masked(part)
+def _masked_part(name: str, part: Any) -> Any:
+    if name in _SECRETS and isinstance(part, str):
+        return _MASK
+    return dict.fromkeys(part, _MASK) if name == "fields" and isinstance(part, dict) else _masked(part)
 
 
 def _compact(body: Any) -> str:
@@ -122,4 +168,9 @@ def _gist(body: Any) -> str:
     rows = body.get("items", body.get("list"))
     if rows is not None:
         return f"{len(rows)} items"
-    return _compact({name: body[name] for name in _TELLING if name in body})
+    return _compact({name: _brief(name, body[name]) for name in _TELLING if name in body})
+
+
+def _brief(name: str, part: Any) -> Any:
+    """Return of a verdict what was found and why; anything else as it is."""
+    return {key: part[key] for key in ("status", "reason")} if name in _VERDICTS else part

@@ -9,25 +9,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import azure.functions as func
 
 from tests.faults import Crash, Plan
-from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, World
+from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, TENANTS, World
+from tests.vendors import NORA
 from vault_core.api import problems
 from vault_core.api.denials import audit_denials
 from vault_core.api.edge import Edge
 from vault_core.api.routes import ROUTES
-from vault_core.errors import VaultError
+from vault_core.errors import TooSoon, VaultError
 from vault_core.identities import Caller
 from vault_core.lease import Lease
 from vault_core.stores import Partitions
 from vault_core.upkeep.runs import Report
+from vault_core.vault import Vault
 
-PEOPLE = {caller.identity.id: caller for caller in (ALICE, BOB, ADA, DEPLOY_AGENT)}
+PEOPLE = {caller.identity.id: caller for caller in (ALICE, BOB, ADA, DEPLOY_AGENT, NORA)}
 NAME = "db-password"
 FIRST, SECOND = "correct horse", "battery staple"
 ONE = f"/credentials/{NAME}"
+_GONE = "01a1fdfa-4600-7000-8000-000000000000"  # the id of what is there no more
 
 
 class People:
@@ -53,7 +57,7 @@ class Reply:
 
 async def send(world: World, caller: Caller, method: str, path: str, body: object = None, **headers: str) -> Reply:
     """Send a request through the edge to the world's vault; `_` in the name of a header stands for `-`."""
-    path = f"/api/v1{path}"
+    path, _, query = f"/api/v1{path}".partition("?")
     route, parameters = next(
         (route, found.groupdict())
         for route in ROUTES
@@ -62,8 +66,9 @@ async def send(world: World, caller: Caller, method: str, path: str, body: objec
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     request = func.HttpRequest(
         method=method,
-        url=f"https://vault.example{path}",
+        url=f"https://vault.example{path}?{query}",
         headers={"Authorization": caller.identity.id, "Content-Type": "application/json", **given},
+        params=dict(parse_qsl(query)),
         route_params=parameters,
         body=b"" if body is None else json.dumps(body).encode(),
     )
@@ -103,11 +108,15 @@ class Operation:
 
 
 def request(caller: Caller, method: str, path: str, body: object = None, **headers: str) -> Act:
-    """Return the sending of this request; `{lease}` in the path is the lease that was granted last."""
+    """Return the sending of this request; `{lease}` and the like in it stand for what was made last."""
 
     async def act(world: World) -> Reply:
-        full = path.replace("{lease}", await _newest_lease(world)) if "{lease}" in path else path
-        return await send(world, caller, method, full, body, **headers)
+        full, text = path, json.dumps(body)
+        for mark, newest in _NEWEST.items():
+            if mark in full + text:
+                made_last = await newest(world)
+                full, text = full.replace(mark, made_last), text.replace(mark, made_last)
+        return await send(world, caller, method, full, json.loads(text), **headers)
 
     return act
 
@@ -116,6 +125,58 @@ async def _newest_lease(world: World) -> str:
     rows = (await world.stores.leases.query(Partitions("!", "~"))).rows
     leases = [Lease.from_document(row.document) for row in rows if row.key.startswith("lease:")]
     return max(leases, key=lambda lease: lease.issued_at).id
+
+
+async def _newest_configuration(world: World) -> str:
+    keys = [row.key for row in (await world.stores.vault.query(Partitions("!", "~"))).rows]
+    ids = [key.removeprefix("configuration:") for key in keys if key.startswith("configuration:")]
+    return max(ids, default=_GONE)
+
+
+async def _newest_subscription(world: World) -> str:
+    vault = Vault(world.stores, TENANTS, world.clock, world.outbound)  # another process, which no plan disturbs
+    return next((one.id for one in reversed(await vault.subscriptions.all(ADA.tenant))), _GONE)
+
+
+_NEWEST = {
+    "{lease}": _newest_lease,
+    "{configuration}": _newest_configuration,
+    "{subscription}": _newest_subscription,
+}
+
+
+def refusable(code: str, act: Act) -> Act:
+    """Return the act, with which all is well if it is refused with this code."""
+
+    async def either(world: World) -> Reply | Report | None:
+        answer = await act(world)
+        return Reply(200, answer.headers, None) if isinstance(answer, Reply) and answer.code == code else answer
+
+    return either
+
+
+def refused(code: str, act: Act) -> Act:
+    """Return the act, of which it is wanted that it is refused with this code."""
+
+    async def refusal(world: World) -> Reply | Report | None:
+        answer = await act(world)
+        assert not isinstance(answer, Reply) or answer.code, "it was not refused"
+        return answer
+
+    return refusable(code, refusal)
+
+
+def patient(act: Act) -> Act:
+    """Return the act of somebody who comes back later when told that it is too soon."""
+
+    async def acts(world: World) -> Reply | Report | None:
+        answer = await act(world)
+        if isinstance(answer, Reply) and answer.code == TooSoon.code:
+            world.clock.pass_by(seconds=float(answer.headers["Retry-After"]))
+            answer = await act(world)
+        return answer
+
+    return acts
 
 
 def called(work: Callable[[World], Awaitable[object]]) -> Act:
@@ -190,9 +251,11 @@ def lease(caller: Caller = DEPLOY_AGENT, ttl: str | None = None, key: str | None
 def tagged(caller: Caller, method: str, path: str, body: object = None) -> Act:
     """Return the reading of what is at the path, and then the sending of this request with the tag that was read."""
 
-    async def act(world: World) -> Reply:
-        seen = await send(world, caller, "GET", path)
-        return await send(world, caller, method, path, body, If_Match=seen.headers["ETag"]) if seen.code == "" else seen
+    async def act(world: World) -> Reply | Report | None:
+        seen = await request(caller, "GET", path)(world)
+        if not isinstance(seen, Reply) or seen.code:
+            return seen
+        return await request(caller, method, path, body, If_Match=seen.headers["ETag"])(world)
 
     return act
 

@@ -42,7 +42,7 @@ _EVERYONE = {"allowedIdentities": [{"type": "any"}]}
 
 async def _seen(world: World) -> Credential:
     """The credential as another process sees it, which no plan disturbs."""
-    vault = Vault(world.stores, TENANTS, world.clock)
+    vault = Vault(world.stores, TENANTS, world.clock, world.outbound)
     return (await vault.credentials.read(ALICE, ONE.rpartition("/")[2], world.clock())).credential
 
 

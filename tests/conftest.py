@@ -48,7 +48,7 @@ def background_loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="session")
 def running_parts() -> Iterator[LocalCloud]:
-    """Tables, Key Vault and identity, up for the whole run; use `local_parts`."""
+    """Tables, Key Vault, identity and vendor, up for the whole run; use `local_parts`."""
     with background_loop() as loop:
         parts = local_cloud(folder=None, ports=Ports.any_free(), app=None, authority=AUTHORITY)
         cloud = asyncio.run_coroutine_threadsafe(parts.__aenter__(), loop).result()
@@ -58,11 +58,12 @@ def running_parts() -> Iterator[LocalCloud]:
 
 @pytest.fixture
 def local_parts(running_parts: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
-    """Tables, Key Vault and identity, without faults; this process has the environment that the app would.
+    """Tables, Key Vault, identity and vendor, without faults; this process has the environment that the app would.
 
     Rows and secrets of earlier tests are still there: use keys of your own.
     """
     running_parts.key_vault.faults.clear()
+    running_parts.vendor.reset()
     for name, value in running_parts.environment.items():
         monkeypatch.setenv(name, value)
     return running_parts

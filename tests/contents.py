@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +13,9 @@ from pydantic import SecretStr
 
 from vault_core.agenda import Task
 from vault_core.audit import AuditEvent, AuditLog, AuditQuery, Event, Outcome
+from vault_core.configuration import Configuration, Published
 from vault_core.credential import Credential
+from vault_core.deliveries import Delivery
 from vault_core.errors import SecretDisabled
 from vault_core.lease import Lease, LeaseState, state
 from vault_core.lease_rows import DUE_LEASE
@@ -22,7 +24,8 @@ from vault_core.own_values import OwnSet
 from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
 from vault_core.stores import Partitions, Row, Secrets, Stores, Table
 from vault_core.stores.memory import MemorySecrets
-from vault_core.tenants import SETTINGS_ROW, TenantRules
+from vault_core.subscription import Subscription, SubscriptionList
+from vault_core.tenants import SETTINGS_ROW, SUBSCRIPTIONS_ROW, TenantRules
 from vault_core.transport_keys import TRANSPORT_KEY_ROW
 
 EVER = AuditQuery(since=datetime(2000, 1, 1, tzinfo=UTC), until=datetime(2100, 1, 1, tzinfo=UTC))
@@ -87,7 +90,32 @@ class Contents:
 
     @property
     def rules(self) -> TenantRules:
-        return next((TenantRules.from_document(row.document) for row in self.kept_under(SETTINGS_ROW)), TenantRules())
+        settings = (row for row in self.rows if row.key == SETTINGS_ROW)
+        return next((TenantRules.from_document(row.document) for row in settings), TenantRules())
+
+    @cached_property
+    def configurations(self) -> Mapping[str, Configuration]:
+        found = (Configuration.from_document(row.document) for row in self.kept_under("configuration:"))
+        return {one.id: one for one in found}
+
+    @cached_property
+    def frozen(self) -> Mapping[str, Published]:
+        """The published versions of configurations, by the key of their row."""
+        rows = self.kept_under("configuration-version:")
+        return {row.key: Published.from_document(row.document) for row in rows}
+
+    @cached_property
+    def subscriptions(self) -> Sequence[Subscription]:
+        rows = self.kept_under(SUBSCRIPTIONS_ROW)
+        return [one for row in rows for one in SubscriptionList.from_document(row.document).subscriptions]
+
+    @property
+    def waiting(self) -> list[Delivery]:
+        return [Delivery.from_document(row.document) for row in self.kept_under("delivery:")]
+
+    @property
+    def dead(self) -> list[Delivery]:
+        return [Delivery.from_document(row.document) for row in self.kept_under("dead-letter:")]
 
     def intents(self, task: Task) -> list[Row]:
         return [row for row in self.kept_under("intent:") if row.document["task"] == task.value]

@@ -78,7 +78,7 @@ async def at_every_moment(
         call += 1
         world = await begin()
         table = InterruptedTable(world.stores.vault)
-        worker = Vault(replace(world.stores, vault=table), TENANTS, world.clock)
+        worker = Vault(replace(world.stores, vault=table), TENANTS, world.clock, world.outbound)
         if before:
             await before(worker)
         table.interrupt(call, partial(meanwhile, world))

@@ -4,29 +4,23 @@ the timers have had their turn. Each returns what is wrong, in words; nothing wh
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import SecretStr
 
 from tests import sharing_invariants as sharing
-from tests.contents import Contents, all_of
+from tests import vendor_invariants as vendors
+from tests.contents import Contents
 from vault_core import agenda, rotation
 from vault_core.agenda import Queue, Task
 from vault_core.audit import Event
 from vault_core.credential import Credential, State, Version
-from vault_core.credential_types import TYPES
 from vault_core.locker import Locker
 from vault_core.names import fold
-from vault_core.stores import Partitions, Stores
 
 SWEPT_WITHIN = timedelta(minutes=2)
 TENDED_WITHIN = timedelta(minutes=61)  # the slowest timer runs hourly
 KEPT_ENDED = timedelta(days=9)
-_VALUES_OF_NOTE = 8  # characters; shorter texts occur by chance
 
 
 def broken_rules(contents: Contents) -> list[str]:
@@ -45,6 +39,12 @@ def broken_rules(contents: Contents) -> list[str]:
         _lease_values,
         _told,
         sharing.told_of_lockers,
+        vendors.configurations,
+        vendors.places,
+        vendors.verdicts,
+        vendors.proofs,
+        vendors.told_of_vendors,
+        vendors.deliveries,
     )
     return [fault for check in checks for fault in check(contents)]
 
@@ -55,6 +55,7 @@ def unfinished(contents: Contents) -> list[str]:
         _leftover_secrets,
         sharing.leftover_own_values,
         sharing.leftover_lockers,
+        vendors.leftovers,
         _stuck_entries,
         _leftover_leases,
         _unswept_leases,
@@ -115,17 +116,26 @@ def _attributes(contents: Contents) -> Iterator[str]:
 
 def _owned_secrets(contents: Contents) -> Iterator[str]:
     pending = contents.subjects(Task.DISCARD_VALUE) | set(contents.keys.get("candidates", ()))
-    for name in contents.secrets.keys() - _pointed_to(contents) - pending:
+    pointed_to = _pointed_to(contents)
+    for name in contents.secrets.keys() - pointed_to.keys() - pending:
         yield f"nothing knows of the value {name}"
+    yield from (f"several things hold the value {name}" for name, count in pointed_to.items() if count > 1)
+    for name in vendors.signing_secrets(contents):
+        if contents.secrets.get(name) is None:
+            yield f"a secret that signs is gone: {name}"
 
 
-def _pointed_to(contents: Contents) -> set[str]:
+def _pointed_to(contents: Contents) -> Counter[str]:
+    """The names of all values that something holds, with how many things do."""
     versions = (version for credential in contents.credentials.values() for version in credential.versions)
-    return (
-        {version.secret for version in versions if version.secret}
-        | {own.secret for own in contents.own.values()}
-        | set(contents.keys.get("keys", {}).values())
-        | contents.transport_secrets
+    return Counter(
+        [
+            *(version.secret for version in versions if version.secret),
+            *(own.secret for own in contents.own.values()),
+            *contents.keys.get("keys", {}).values(),
+            *contents.transport_secrets,
+            *vendors.signing_secrets(contents, or_going=True),
+        ]
     )
 
 
@@ -227,9 +237,13 @@ def _untold(contents: Contents, credential: Credential) -> Iterator[str]:
         yield "that its value is invalid"
 
 
+TOLD = (_told, sharing.told_of_lockers)
+"""What must have been told, by events that a subscriber to all of them knows as well."""
+
+
 def _leftover_secrets(contents: Contents) -> Iterator[str]:
     # Keys that lost a race protect nothing and stay named: no timer believes an unsealed row about what to delete.
-    for name in contents.secrets.keys() - _pointed_to(contents) - set(contents.keys.get("candidates", ())):
+    for name in contents.secrets.keys() - _pointed_to(contents).keys() - set(contents.keys.get("candidates", ())):
         yield f"the value {name} is left over"
     leased = {(lease.credential_id, lease.version) for lease in contents.leases if contents.is_active(lease)}
     for credential in contents.live:
@@ -274,26 +288,6 @@ def _unswept_leases(contents: Contents) -> Iterator[str]:
             yield f"a lease of {lease.credential_name} has expired unmarked"
         elif contents.is_active(lease) and lease.id not in contents.due:
             yield f"nothing will mark the end of a lease of {lease.credential_name}"
-
-
-async def revealed(stores: Stores, contents: Contents, values: list[SecretStr]) -> list[str]:
-    """Where a value, or the field of one, lies in clear in a table."""
-    tables = [stores.vault, stores.leases, stores.due, stores.audit]
-    raw = [row for table in tables async for row in all_of(table, Partitions("!", "~"))]
-    shown = {f"{row.partition} {row.key}": f"{row.document}{row.columns}" for row in (*raw, *contents.rows)}
-    texts = {text for value in values for text in _texts(json.loads(value.get_secret_value()))}
-    return [f"a value in {where}" for where, what in shown.items() for text in texts if text in what]
-
-
-def _texts(envelope: Mapping[str, Any]) -> list[str]:
-    match envelope["for"]:
-        case "tenant-key":
-            return [envelope["sealing"], envelope["fingerprinting"]]
-        case "transport-key":
-            return [line for line in envelope["pem"].splitlines() if not line.startswith("-----")]
-    fields = [field for kind in TYPES.values() for field in kind.fields]
-    shown = {field.name for field in fields} - {field.name for field in fields if field.secret}
-    return [text for name, text in envelope["fields"].items() if name not in shown and len(text) >= _VALUES_OF_NOTE]
 
 
 def _named(credential: Credential, version: Version) -> str:

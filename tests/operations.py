@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests import attribute_operations, locker_operations
+from tests import attribute_operations, locker_operations, subscription_operations, vendor_operations
 from tests.acting import (
     FIRST,
     ONE,
@@ -52,6 +52,8 @@ KEYED = (
     Operation("lease a place, with a key", (LIMITED,), lease(key="lease-1"), unseen=True),
     *locker_operations.KEYED,
     *attribute_operations.KEYED,
+    *vendor_operations.KEYED,
+    *subscription_operations.KEYED,
 )
 
 REQUESTS = (
@@ -85,6 +87,8 @@ REQUESTS = (
     _CHANGE_RULES,
     *locker_operations.REQUESTS,
     *attribute_operations.REQUESTS,
+    *vendor_operations.REQUESTS,
+    *subscription_operations.REQUESTS,
 )
 CALLS = attribute_operations.CALLS
 """What is asked of a service itself, where one face alone has requests for it."""
@@ -115,4 +119,6 @@ TIMERS = (
     Operation("forget leases", (create(), _SHORT, _SHORT, _OVER, _EXPIRE, passing(days=9)), _RECONCILE),
     *locker_operations.TIMERS,
     *attribute_operations.TIMERS,
+    *vendor_operations.TIMERS,
+    *subscription_operations.TIMERS,
 )

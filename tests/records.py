@@ -7,10 +7,11 @@ from typing import Any
 
 from tests.vaults import DEPLOY_AGENT, NOON
 from vault_core.attributes import marked, of_type
-from vault_core.credential import Credential, State, Validation, Version
+from vault_core.credential import Credential, State, Version
 from vault_core.identities import Identity
 from vault_core.lease import Lease, granted, terms
 from vault_core.tenants import TenantRules
+from vault_core.validation import Validation
 
 OWNER = Identity(kind="human", id="id-alice", email="alice@contoso.example")
 CREDENTIAL_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

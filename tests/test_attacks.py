@@ -66,7 +66,7 @@ class Interrupted:
 
 def worker_with(world: World, **tables: Any) -> Vault:
     """Another worker over the same stores, some of whose tables are interrupted."""
-    return Vault(replace(world.stores, **tables), TENANTS, world.clock)
+    return Vault(replace(world.stores, **tables), TENANTS, world.clock, world.outbound)
 
 
 async def audit_is_down(changes: tuple[Change, ...]) -> None:

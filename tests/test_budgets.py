@@ -133,7 +133,7 @@ async def expire(leases: int) -> int:
     """The number of calls in which a worker that knows nothing yet sweeps as many leases of one credential."""
     world = World()
     await world.create_for_agents()
-    other_worker = Vault(world.stores, TENANTS, world.clock)
+    other_worker = Vault(world.stores, TENANTS, world.clock, world.outbound)
     for _ in range(leases):
         await other_worker.grants.grant(DEPLOY_AGENT, "db-password", timedelta(minutes=5), None, world.clock())
     world.clock.pass_by(minutes=7)

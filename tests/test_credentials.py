@@ -371,7 +371,9 @@ class TestDeleting:
         await world.create_for_agents()
         for _ in range(3):
             await world.lease()
-        worker = Vault(replace(world.stores, leases=Vanishing(world.stores.leases)), TENANTS, world.clock)
+        worker = Vault(
+            replace(world.stores, leases=Vanishing(world.stores.leases)), TENANTS, world.clock, world.outbound
+        )
         await worker.credentials.delete(ALICE, "db-password", None, NOON)
         assert (await world.stores.leases.query(Partitions("contoso|", "contoso}"))).rows == []
 

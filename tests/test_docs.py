@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from local.__main__ import _parser
 from local.cloud import PROJECT, SCHEDULES
+from local.running import find_running
 from tests.end_to_end.running_stack import Stack, free_ports, run, up
 from tests.vaults import ALICE, NOON
 from vault_core import agenda, errors
@@ -27,13 +28,19 @@ from vault_core.api.routes import ROUTES
 from vault_core.api.routing import Route
 from vault_core.attributes import Attribute, ValueMark
 from vault_core.audit import AuditEvent, Event, _row
-from vault_core.credential import Credential, Suspension, Validation, Version
+from vault_core.configuration import Configuration, Definition, Published
+from vault_core.credential import Credential, PinnedConfiguration, Suspension, Version
+from vault_core.deliveries import Delivery
 from vault_core.identities import Identity, IdentityPattern
 from vault_core.lease import Lease
 from vault_core.locker import Locker
 from vault_core.own_values import OwnSet
 from vault_core.settings import Settings
+from vault_core.signing_secrets import SigningSecret
+from vault_core.subscription import Subscription
 from vault_core.tenants import TenantRules
+from vault_core.validation import Check, Validation
+from vault_core.vendor_answers import FieldFault
 
 README = PROJECT / "README.md"
 DOCS = PROJECT / "docs"
@@ -45,7 +52,7 @@ TOURS = [README, DOCS / "control-room.md"]
 BASE = "/api/v1"
 VAULT = "/v2/credentialvault"
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
@@ -77,7 +84,7 @@ def examples() -> list[Example]:
     return [
         Example(routes_of(heading), json.loads(content))
         for heading, text in sections()
-        for kind, content in _FENCE.findall(text)
+        for kind, content in FENCE.findall(text)
         if kind == "json"
     ]
 
@@ -113,6 +120,14 @@ class TestLinks:
         for file, names in re.findall(r"`(tests/[\w/]+\.py)`(?: \(((?:`\w+`,? ?)+)\))?", page.read_text()):
             there = (PROJECT / file).read_text()
             assert [name for name in re.findall(r"\w+", names) if f"def {name}(" not in there] == [], file
+
+
+def test_every_decision_has_a_number_of_its_own_and_is_listed_under_its_title() -> None:
+    pages = sorted(DOCS.glob("decisions/0*.md"))
+    titles = [page.read_text().partition("\n")[0].removeprefix("# ").partition(" ") for page in pages]
+    assert [number for number, _, _ in titles] == [f"{place:04}" for place in range(1, len(pages) + 1)]
+    rows = [f"| [{number}]({page.name}) | {title} |" for page, (number, _, title) in zip(pages, titles, strict=True)]
+    assert [row for row in rows if row not in (DOCS / "decisions/README.md").read_text()] == []
 
 
 def anchors(page: Path) -> set[str]:
@@ -201,7 +216,7 @@ class TestTheControlRoomPage:
         assert [name for name in sorted(told) if f"`{name}`" not in CONTROL_ROOM] == []
 
     def test_shows_a_list_that_is_one(self) -> None:
-        [shown] = [json.loads(content) for kind, content in _FENCE.findall(CONTROL_ROOM) if kind == "json"]
+        [shown] = [json.loads(content) for kind, content in FENCE.findall(CONTROL_ROOM) if kind == "json"]
         assert ListRequest.read(shown).sort[0].field == shown["sort"][0]["field"]
 
     def test_tells_every_status_of_a_refusal(self) -> None:
@@ -228,6 +243,15 @@ class TestTheDataPage:
             Locker,
             OwnSet,
             TenantRules,
+            Subscription,
+            SigningSecret,
+            Delivery,
+            Configuration,
+            Published,
+            Definition,
+            PinnedConfiguration,
+            FieldFault,
+            Check,
         ],
         ids=lambda one: one.__name__,
     )
@@ -275,7 +299,7 @@ class Step(NamedTuple):
 def tour(page: Path) -> list[Step]:
     """The commands of the page's console blocks, in order."""
     steps: list[Step] = []
-    for kind, content in _FENCE.findall(page.read_text()):
+    for kind, content in FENCE.findall(page.read_text()):
         for line in content.splitlines() if kind == "console" else ():
             if line.startswith("$ "):
                 steps.append(Step(line.removeprefix("$ "), []))
@@ -287,7 +311,8 @@ def tour(page: Path) -> list[Step]:
 def here(command: str, stack: Stack) -> str:
     """Return the command as it must be to reach a local cloud on other ports and another state."""
     local = f"'{sys.executable}' -m local --state '{stack.state}'"
-    return command.replace(".venv/bin/python -m local", local).replace("http://127.0.0.1:7071", stack.url)
+    usual = command.replace(".venv/bin/python -m local", local).replace("http://127.0.0.1:7071", stack.url)
+    return usual.replace("http://127.0.0.1:7073", find_running(stack.state).vendor)
 
 
 def script_of(steps: list[Step], stack: Stack, record: Path) -> Path:

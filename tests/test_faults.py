@@ -17,7 +17,7 @@ ROW = Row("p", "k", {})
 
 
 def memory_stores() -> Stores:
-    return Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemorySecrets())
+    return Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemorySecrets())
 
 
 async def rounds_of(operation: Callable[[Stores], Awaitable[object]]) -> int:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.faults import watch
+from tests.outbound import FakeOutbound
 from tests.vaults import ADA, ALICE, CI_RUNNER, DEPLOY_AGENT, MONA, TENANTS, Clock, memory_stores
 from vault_core.credential import State
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
@@ -112,7 +113,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = Clock()
         self.stores = memory_stores()
-        self.observer = Vault(self.stores, TENANTS, self.clock)
+        self.observer = Vault(self.stores, TENANTS, self.clock, FakeOutbound())
         self.workers = [self.new_worker(), self.new_worker()]
         self.credentials: dict[str, Model] = {}
         self.deleted: list[Model] = []
@@ -125,7 +126,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def new_worker(self) -> Vault:
         slow_stores, _ = watch(self.stores)  # whose calls overlap
-        return Vault(slow_stores, TENANTS, self.clock)
+        return Vault(slow_stores, TENANTS, self.clock, FakeOutbound())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -172,7 +173,7 @@ class Lifecycle(RuleBasedStateMachine):
                 "validUntil": self.now + valid_for if valid_for else None,
             }
         )
-        made = self.attempt(self.workers[worker].credentials.create(ALICE, wanted, None, self.now))
+        made = self.attempt(self.workers[worker].creations.create(ALICE, wanted, None, self.now))
         if name in self.credentials:
             assert isinstance(made, NameTaken)
             return

@@ -7,7 +7,21 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.acting import ONE, SECOND, Act, Operation, Reply, half, lease, passing, post, request, tagged, timer
+from tests.acting import (
+    ONE,
+    SECOND,
+    Act,
+    Operation,
+    Reply,
+    half,
+    lease,
+    passing,
+    post,
+    refusable,
+    request,
+    tagged,
+    timer,
+)
 from tests.attribute_operations import LEASED, PIN, give, redefine, write
 from tests.faults import Plan
 from tests.locker_operations import (
@@ -21,8 +35,27 @@ from tests.locker_operations import (
     LOCKER_THERE,
     TAKE_OUT,
 )
+from tests.subscription_operations import DELIVER, UNSUBSCRIBE, WITNESSED
+from tests.subscription_operations import ROTATE_SECRET as ROTATE_SUBSCRIPTION
 from tests.sweeping import calls_of, faults_of, settle, untold_values, world_before
 from tests.vaults import ALICE, BOB, DEPLOY_AGENT, World
+from tests.vendor_invariants import VendorWatch
+from tests.vendor_operations import (
+    CHECK,
+    DELETE_CONFIGURATION,
+    DEPRECATE,
+    ELSEWHERE_NOW,
+    FILLED,
+    MOVE_ON,
+    PLACE,
+    PUBLISH,
+    PUBLISHED,
+    ROTATE_SECRET,
+    VALIDATE,
+    edit,
+    fill,
+    rotate,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -50,6 +83,32 @@ SHARED: Mapping[str, Act] = {
     "delete the locker": DELETE_LOCKER,
     "revoke": _REVOKE,
 }
+OF_VENDORS: Mapping[str, Act] = {
+    "delete the configuration": DELETE_CONFIGURATION,
+    "publish to nobody": PUBLISH,
+    "deprecate": DEPRECATE,
+    "rotate the signing secret": ROTATE_SECRET,
+    "create from the configuration": fill(name="other"),
+}
+OF_CONFIGURED: Mapping[str, Act] = {
+    "move on": MOVE_ON,
+    "validate": VALIDATE,
+    "rotate what is checked": rotate("?validate=true"),
+    "check": CHECK,
+    "place": PLACE,
+    "revoke": _REVOKE,
+    "delete": _DELETE,
+}
+OF_SUBSCRIBERS: Mapping[str, Act] = {
+    "deliver": DELIVER,
+    "rotate the secret of the subscription": ROTATE_SUBSCRIPTION,
+    "unsubscribe": UNSUBSCRIBE,
+    "revoke": _REVOKE,
+}
+_UNPUBLISHED = edit(audience=[])
+_DRAFTED = (*PUBLISHED, _UNPUBLISHED)
+_MOVABLE = (*FILLED, *ELSEWHERE_NOW, passing(seconds=1))
+_TOLD = (*WITNESSED, *LEASED, passing(seconds=1))
 _OTHER = request(BOB, "POST", "/credentials", {"name": "other", "type": "generic-secret", "value": SECOND})
 _RECONCILE, _LATER = timer("reconcile"), passing(minutes=3)
 _LOSING = Operation("lose attributes", LEASED, _LOSE)
@@ -62,6 +121,15 @@ _MEETINGS = (
     ),
     (Operation("lease", _LOOSE, lease()), LOOSE),
     (Operation("lease through a locker", (*_INSIDE, _OTHER), lease()), SHARED),
+    *((Operation(one, _DRAFTED, act), OF_VENDORS) for one, act in OF_VENDORS.items()),
+    (
+        Operation(
+            "delete what is used", (*FILLED, _UNPUBLISHED), refusable("configuration-in-use", DELETE_CONFIGURATION)
+        ),
+        {**OF_VENDORS, "revoke": _REVOKE, "delete": _DELETE},
+    ),
+    *((Operation(f"{one}, checked", _MOVABLE, act), OF_CONFIGURED) for one, act in OF_CONFIGURED.items()),
+    *((Operation(f"{one}, told", _TOLD, act), OF_SUBSCRIBERS) for one, act in OF_SUBSCRIBERS.items()),
     *((Operation(one, _LOOSE, act), LOOSE) for one, act in LOOSE.items()),
     *((Operation(f"{one}, in a locker", (*_INSIDE, _OTHER), act), SHARED) for one, act in SHARED.items()),
 )
@@ -86,9 +154,11 @@ async def test_nothing_is_lost_or_leaked_when_two_meet(operation: Operation, cal
     answers: list[object] = []
 
     async def others() -> None:
-        answers.append(await act(World(stores=world.stores, clock=world.clock)))
+        answers.append(await act(World(stores=world.stores, clock=world.clock, outbound=world.outbound)))
 
     world = await world_before(operation, Plan(meanwhile={call: others}))
+    if isinstance(world.outbound, VendorWatch):
+        world.outbound.may_lag = True
     answers.append(await operation.act(world))
     assert {one.code for one in answers if isinstance(one, Reply) and one.status >= 500} <= {"unavailable"}
     assert await faults_of(world) == []

@@ -27,7 +27,7 @@ from vault_core.policies import (
 
 OWNER_ID = "id-olivia"
 ALLOWS_EVERYONE = LeasePolicy.model_validate({"allowedIdentities": [{"type": "any"}]})
-CHANGES = (Action.UPDATE, Action.REVOKE, Action.SUSPEND, Action.RESUME, Action.DELETE)
+CHANGES = (Action.UPDATE, Action.REVOKE, Action.SUSPEND, Action.RESUME, Action.DELETE, Action.VALIDATE)
 
 
 def caller(roles: str, name: str = "carl") -> Caller:
@@ -90,7 +90,15 @@ def test_rights_are_as_the_table_says(roles: str, relation: str, rights: str) ->
 
 
 def test_the_table_has_every_action() -> None:
-    assert {Action.READ, Action.ROTATE, Action.TRANSFER, Action.LEASE, *CHANGES} == set(Action)
+    assert {Action.READ, Action.ROTATE, Action.TRANSFER, Action.LEASE, Action.UPGRADE, *CHANGES} == set(Action)
+
+
+@pytest.mark.parametrize(("roles", "relation", "_"), rows())
+def test_only_the_owner_moves_a_credential_on_to_a_newer_configuration(roles: str, relation: str, _: str) -> None:
+    who = caller(roles.replace("+", " ").strip("-"), "olivia" if relation == "owner" else "carl")
+    part = relation.partition("in-")[2]
+    about = subject(shared=relation == "allowed", parts=frozenset({Part(part)}) if part else NO_PART)
+    assert (decide(who, Action.UPGRADE, about) is Decision.ALLOWED) is (relation == "owner")
 
 
 def test_an_owner_is_known_by_any_id_of_the_token() -> None:

@@ -37,7 +37,7 @@ Operation = Callable[[World, Vault, Once], Awaitable[Any]]
 
 
 async def create(world: World, vault: Vault, once: Once) -> Shown:
-    return await vault.credentials.create(ALICE, NEW, once, world.clock())
+    return await vault.creations.create(ALICE, NEW, once, world.clock())
 
 
 async def rotate(world: World, vault: Vault, once: Once) -> Shown:
@@ -163,7 +163,7 @@ async def test_a_request_that_its_own_repeat_overtakes_answers_with_the_same_lea
 ) -> None:
     await world.update(policy=policy)
     gate, once = Gate(world.stores.leases), Once("key", "lease", b"{}")
-    slow = Vault(replace(world.stores, leases=gate), TENANTS, world.clock)
+    slow = Vault(replace(world.stores, leases=gate), TENANTS, world.clock, world.outbound)
     first = asyncio.create_task(lease(world, slow, once))
     await gate.reached.wait()
     repeat = await lease(world, world.vault, once)

@@ -11,9 +11,10 @@ import pytest
 from tests.faults import Crash, Plan
 from tests.records import a_credential, a_version
 from tests.vaults import ADA, ALICE, NOON, World
+from tests.vendors import fill, publish, publish_anew, upgrade
 from tests.workers import another_worker
 from vault_core import rotation
-from vault_core.credential import Credential, State
+from vault_core.credential import Credential, PinnedConfiguration, State
 from vault_core.credential_requests import RotateCredential
 from vault_core.policies import LeasePolicy
 from vault_core.tenants import ReplaceTenantRules, TenantRules
@@ -61,6 +62,22 @@ class TestWhenARotationIsDue:
     def test_the_tenant_says_it_for_those_that_say_nothing(self) -> None:
         assert rotation.rotation_due_at(a_credential(), TenantRules(defaults=ROTATING)) == NOON + 30 * DAY
 
+    def test_the_vendors_advice_goes_before_the_tenant_and_behind_policy_and_metadata(self) -> None:
+        advised = {
+            "configuration": PinnedConfiguration(
+                vendor="northwind", id="1", version=1, digest="0", rotate_every=20 * DAY
+            )
+        }
+        rules, written = TenantRules(defaults=ROTATING), {"rotateEvery": "10d"}
+        of_policy = LeasePolicy(rotate_every=5 * DAY)
+        for changes, days in (
+            ({"policy": of_policy, "metadata": written} | advised, 5),
+            ({"metadata": written} | advised, 10),
+            (advised, 20),
+            ({}, 30),
+        ):
+            assert rotation.rotation_due_at(a_credential(**changes), rules) == NOON + days * DAY
+
     def test_it_is_never_due_when_nobody_says_so(self) -> None:
         assert rotation.rotation_due_at(a_credential(), TenantRules()) is None
 
@@ -81,6 +98,20 @@ class TestNotices:
         for days, count in ((29, 0), (2, 1), (10, 1), (40, 1)):
             world.clock.pass_by(days=days)
             assert (await look(world))["credential.rotation_due"] == count
+
+    async def test_a_vendors_advice_is_announced_once_and_anew_after_an_upgrade_that_changes_it(
+        self, world: World
+    ) -> None:
+        configuration = await publish(world, validation=None, rotation={"every": "30d"})
+        await fill(world, configuration)
+        for days, count in ((29, 0), (2, 1), (10, 1)):
+            world.clock.pass_by(days=days)
+            assert (await look(world))["credential.rotation_due"] == count
+        await publish_anew(world, configuration, validation=None, rotation={"every": "40d"})
+        assert (await look(world))["credential.rotation_due"] == 1
+        await upgrade(world)
+        world.clock.pass_by(minutes=1)
+        assert (await look(world))["credential.rotation_due"] == 2
 
     async def test_every_version_falls_due_anew(self, world: World) -> None:
         await world.create(metadata={"rotateEvery": "30d"})

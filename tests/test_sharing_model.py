@@ -102,7 +102,7 @@ class Sharing(RuleBasedStateMachine):
 
     def new_worker(self) -> Vault:
         slow_stores, _ = watch(self.world.stores)
-        return Vault(slow_stores, TENANTS, self.world.clock)
+        return Vault(slow_stores, TENANTS, self.world.clock, self.world.outbound)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -136,7 +136,7 @@ class Sharing(RuleBasedStateMachine):
                 "fields": {"password": password},
             }
             wanted = CreateCredential.model_validate(body)
-            made = self.run(self.workers[0].credentials.create(ALICE, wanted, None, self.now))
+            made = self.run(self.workers[0].creations.create(ALICE, wanted, None, self.now))
             self.logins[name] = Login(made.credential.id, "id-alice", password)
         self.make_locker("finance", 0, "id-alice")
 

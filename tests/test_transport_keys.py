@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from tests.contents import ListedSecrets
 from tests.faults import Crash, Fault, Ledger, Plan, watch
+from tests.outbound import FakeOutbound
 from tests.vaults import NOON, TENANTS, World, memory_stores
 from vault_core.errors import SealBroken, Unavailable
 from vault_core.sealing import KeyRing, SealedTable
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 def transport_keys(stores: Stores) -> TransportKeys:
     """The transport keys of a worker that knows nothing yet."""
-    return Vault(stores, TENANTS, lambda: NOON).transport_keys
+    return Vault(stores, TENANTS, lambda: NOON, FakeOutbound()).transport_keys
 
 
 def worker(stores: Stores, plan: Plan | None = None) -> tuple[TransportKeys, Ledger]:

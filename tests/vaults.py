@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.faults import Ledger, Plan, watch
+from tests.outbound import FakeOutbound
 from vault_core.audit import AuditEvent, AuditQuery
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
@@ -46,7 +47,7 @@ MALLORY = person("mallory", Role.ADMIN, Role.MANAGER, Role.USER, tenant="fabrika
 
 def memory_stores() -> Stores:
     """Empty stores in memory."""
-    return Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemorySecrets())
+    return Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemorySecrets())
 
 
 @dataclass
@@ -71,6 +72,7 @@ class World:
     stores: Stores = field(default_factory=memory_stores)
     clock: Clock = field(default_factory=Clock)
     plan: Plan = field(default_factory=Plan)
+    outbound: FakeOutbound = field(default_factory=FakeOutbound)
     vault: Vault = field(init=False)
     ledger: Ledger = field(init=False)
 
@@ -80,14 +82,14 @@ class World:
     def restart(self, plan: Plan | None = None) -> None:
         """Start the vault anew over the same stores, as another process would."""
         watched, self.ledger = watch(self.stores, plan)
-        self.vault = Vault(watched, TENANTS, self.clock)
+        self.vault = Vault(watched, TENANTS, self.clock, self.outbound)
 
     async def create(self, caller: Caller = ALICE, **wanted: Any) -> Credential:
         """Create a credential: a generic secret called `db-password` unless told otherwise."""
         body = {"name": "db-password", "type": "generic-secret", "value": "correct horse"} | wanted
         if "fields" in body:
             body.pop("value")
-        shown = await self.vault.credentials.create(caller, CreateCredential.model_validate(body), None, self.clock())
+        shown = await self.vault.creations.create(caller, CreateCredential.model_validate(body), None, self.clock())
         return shown.credential
 
     async def create_for_agents(self, **wanted: Any) -> Credential:

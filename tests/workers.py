@@ -13,4 +13,4 @@ from vault_core.vault import Vault
 def another_worker(world: World, clock: Callable[[], datetime] | None = None) -> Vault:
     """A worker that knows nothing yet, whose calls overlap with those of others."""
     stores, _ = watch(world.stores)
-    return Vault(stores, TENANTS, clock or world.clock)
+    return Vault(stores, TENANTS, clock or world.clock, world.outbound)

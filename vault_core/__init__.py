@@ -4,7 +4,7 @@
 
     credential.py          a credential and the rules of its life
     credentials.py         what callers do with credentials; beside it: _requests, _changes, _rows, _writes, _listing
-    new_values.py          a value on its way into a credential
+    new_values.py          a value on its way into a credential; pending_values.py: written ahead of its transaction
     credential_types/      the six types: what they accept, show, and may be rotated to
     attributes.py          the named parts of a credential: a type's fields, or its own
     attribute_values.py    what callers do with single values; own_values.py: those that consumers give for themselves
@@ -16,6 +16,9 @@
     endings.py             what follows a revocation, deletion or rotation
     rotation.py            when a credential must be looked at again
     tenants.py             a tenant's defaults, notice period, retention
+    subscription.py        where a tenant wants to be told of events, and the rules of that
+    subscriptions.py       what administrators do with subscriptions
+    deliveries.py          events on their way to subscribers; courier.py: how they are brought
 
     identities.py          callers, roles, identity patterns
     policies.py            who may do what, and the guard

@@ -6,7 +6,7 @@ Its key begins with the instant it is due, so a timer reads what is due and noth
     intent     something half-done that must be finished or undone: see `Task`
     rotation   a credential with a notice to give: rotation due, expiring, expired
     check      a credential whose value's own end comes
-    forget     an idempotency key past its time; apart, so that many of them hold up nothing else
+    forget     an idempotency key or a dead letter past its time; apart, so that many of them hold up nothing else
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Task(StrEnum):
     PURGE = "purge"  # a revoked credential past its retention: destroy its values
     DELETE = "delete"  # a deleted credential: end its leases, destroy its values, remove its row
     PRUNE = "prune"  # a credential that may have lost attributes: destroy what consumers gave for them
+    REMOVE = "remove"  # a configuration to be deleted: see that nothing lives on it, then remove its rows and secrets
     EMPTY = "empty"  # a deleted locker: take its credentials out, remove its row
+    UNSUBSCRIBE = "unsubscribe"  # a deleted subscription: remove what still waits for it
     RESCHEDULE = "reschedule"  # the tenant's notice period or defaults changed: look at its credentials anew
 
 
@@ -55,14 +57,24 @@ class Entry:
         return Task(self.row.document["task"])
 
     @property
+    def lane(self) -> str | None:
+        """Who is waited for when it is worked on, if it is somebody outside of the vault."""
+        return self.row.document.get("lane")
+
+    @property
     def attempts(self) -> int:
         """How often it was tried in vain."""
         return int(self.row.document.get("attempts", 0))
 
 
+def instant(at: datetime) -> str:
+    """Return the instant as keys hold it: later ones sort behind."""
+    return at.astimezone(UTC).strftime(_INSTANT)
+
+
 def key(queue: Queue, due_at: datetime, subject: str) -> str:
     """Return the key of the entry about `subject`, due at `due_at`."""
-    return f"{queue.value}:{due_at.astimezone(UTC).strftime(_INSTANT)}|{subject.replace('/', '~')}"
+    return f"{queue.value}:{instant(due_at)}|{subject.replace('/', '~')}"
 
 
 def intent(tenant: str, task: Task, due_at: datetime, subject: str, **more: str) -> Row:
@@ -91,12 +103,19 @@ def pruning(tenant: str, due_at: datetime, credential_id: str, consumer_id: str 
     return intent(tenant, Task.PRUNE, due_at, f"{credential_id}|{consumer_id}", credential=credential_id)
 
 
-def look(tenant: str, queue: Queue, due_at: datetime, subject: str) -> Row:
-    """Return an entry that asks to look at the subject from `due_at` on; the queue says what for."""
-    return Row(tenant, key(queue, due_at, subject), {"subject": subject})
+def look(tenant: str, queue: Queue, due_at: datetime, subject: str, lane: str | None = None) -> Row:
+    """Return an entry that asks to look at the subject from `due_at` on; the queue says what for.
+
+    `lane` is who is waited for then, if it is somebody outside of the vault.
+    """
+    document = {"subject": subject, "lane": lane} if lane else {"subject": subject}
+    return Row(tenant, key(queue, due_at, subject), document)
 
 
-async def due(table: Table, tenant: str, queue: Queue, now: datetime, limit: int) -> list[Entry]:
-    """Return up to `limit` (1 to 1,000) entries that are due, oldest first, from one call to the store."""
-    page = await table.query(Keys(tenant, f"{queue.value}:", key(queue, now, "")), limit=limit)
+async def due(table: Table, tenant: str, queue: Queue, now: datetime, limit: int, after: str = "") -> list[Entry]:
+    """Return up to `limit` (1 to 1,000) entries that are due, oldest first, from one call to the store.
+
+    Those behind the key `after`, when that is given.
+    """
+    page = await table.query(Keys(tenant, f"{queue.value}:", key(queue, now, ""), after=after), limit=limit)
     return [Entry(row, row.document["subject"]) for row in page.rows]

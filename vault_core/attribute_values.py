@@ -300,12 +300,12 @@ class AttributeValues:
 
         def rule(credential: Credential) -> Credential:
             check_not_revoked(credential)
-            if credential.newest.number != before or credential.attributes != found.credential.attributes:
+            if (credential.newest.number, credential.shape) != (before, found.credential.shape):
                 raise CredentialChanged(_AGAIN)
             return rotated(credential, new.accepted, new.given, new.secret, new.fingerprint, caller.identity, now)
 
         event = told(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1, attributes=names)
-        kept = await self._writes.promote(found, rules, rule, new, [event], now)
+        kept = await self._writes.promote(caller, found, rules, rule, new, [event], now)
         return Admitted(kept, rules)
 
     async def _set_own(

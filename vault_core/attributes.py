@@ -116,6 +116,11 @@ class OwnAttributes:
         read_fields(self.name, spec, {self._names[key]: text for key, text in fields.items()})
         return Accepted(fields, {})
 
+    def essence(self, fields: Fields) -> SecretStr:
+        """Return what a value is recognised by: all that is in it."""
+        plain = {key: fields[key].get_secret_value() for key in sorted(fields)}
+        return SecretStr(json.dumps(plain, ensure_ascii=False))
+
     def display(self, details: Details) -> str:
         """Return bullets: nothing is known of the values."""
         return BULLETS

@@ -15,10 +15,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from time import time_ns
-from typing import Any
+from typing import Any, Protocol, Self
 
+from vault_core.concurrency import together
 from vault_core.identities import Caller, Identity
 from vault_core.stores import AllOf, AnyOf, Compare, Condition, Partitions, Put, Row, Table
+from vault_core.wire import Instant, WireModel
 
 _LAST_DAY = 99_999_999
 _LAST_MILLISECOND = 9_999_999_999_999
@@ -92,10 +94,41 @@ class Event(StrEnum):
     LOCKER_CONSUMER_CHANGED = "locker.consumer_changed"
     LOCKER_CREDENTIAL_ASSIGNED = "locker.credential_assigned"
     LOCKER_CREDENTIAL_REMOVED = "locker.credential_removed"
+    SUBSCRIPTION_CREATED = "subscription.created"
+    SUBSCRIPTION_UPDATED = "subscription.updated"
+    SUBSCRIPTION_DELETED = "subscription.deleted"
+    SUBSCRIPTION_SECRET_ROTATED = "subscription.secret_rotated"  # noqa: S105 - the name of an event
+    CONFIGURATION_CREATED = "configuration.created"
+    CONFIGURATION_UPDATED = "configuration.updated"
+    CONFIGURATION_PUBLISHED = "configuration.published"
+    CONFIGURATION_DEPRECATED = "configuration.deprecated"
+    CONFIGURATION_DELETED = "configuration.deleted"
+    CONFIGURATION_TESTED = "configuration.tested"
+    CONFIGURATION_SECRET_ROTATED = "configuration.secret_rotated"  # noqa: S105 - the name of an event
 
     def by(self, caller: Caller, at: datetime, **about: Any) -> AuditEvent:
         """Return this event as done by the caller; `about` are further fields of `AuditEvent`."""
         return AuditEvent(self.value, at, caller.tenant, caller.identity, **about)
+
+
+class AuditEventView(WireModel):
+    """Something that was done or refused, as it is shown."""
+
+    id: str
+    event: str
+    at: Instant
+    tenant: str
+    identity: Identity
+    outcome: Outcome
+    credential_id: str | None = None
+    credential_name: str | None = None
+    lease_id: str | None = None
+    details: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Self:
+        """Return the event as it is shown."""
+        return cls(**{name: getattr(event, name) for name in cls.model_fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +152,32 @@ class AuditPage:
     after: tuple[str, str] | None
 
 
-class AuditLog:
-    """Appends events and finds them again."""
+class Follower(Protocol):
+    """Takes note of every event that is told; a repeat of one, with the same id and time, changes nothing."""
 
-    def __init__(self, table: Table) -> None:
+    async def follow(self, *events: AuditEvent) -> None:
+        """Take note of the events. Raises `Unavailable` when that cannot be done."""
+        ...
+
+
+class AuditLog:
+    """Appends events and finds them again. A follower hears of each of them at the same time."""
+
+    def __init__(self, table: Table, follower: Follower | None = None) -> None:
         self._table = table
+        self._follower = follower
 
     async def write(self, *events: AuditEvent) -> None:
         """Append the events; writing one with the same id and time again changes nothing.
 
         Raises `Unavailable` when that cannot be done, and then what the events tell of must not happen.
         """
+        if self._follower is None:
+            await self._append(events)
+        else:
+            await together(self._append(events), self._follower.follow(*events))
+
+    async def _append(self, events: Sequence[AuditEvent]) -> None:
         if len(events) == 1:
             await self._table.commit(Put(_row(events[0])))
             return

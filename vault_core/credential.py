@@ -17,7 +17,9 @@ from pydantic import Field
 
 from vault_core import attributes as attribute_rules
 from vault_core.attributes import Attribute, OwnAttributes
+from vault_core.configured_attributes import ConfiguredAttributes
 from vault_core.credential_types import TYPES, Accepted, CredentialType
+from vault_core.durations import Duration
 from vault_core.errors import (
     CredentialChanged,
     CredentialExpired,
@@ -32,6 +34,7 @@ from vault_core.errors import (
 from vault_core.identities import Identity
 from vault_core.policies import LeasePolicy
 from vault_core.records import Record
+from vault_core.validation import Validation, unchecked
 
 MAX_KEPT_VERSIONS = 100  # each is named in the record, which must never outgrow its row
 KEPT_GONE_VERSIONS = 50  # older ones leave the record; the audit keeps their story
@@ -91,13 +94,22 @@ class Suspension(Record):
     reason: str | None = None
 
 
-class Validation(Record):
-    """What is known of whether the value works. `reason` is a short code."""
+class PinnedConfiguration(Record):
+    """The version of a vendor's configuration that the credential was made from.
 
-    status: Literal["valid", "invalid", "unknown"]
-    checked_at: datetime
-    verdict_at: datetime
-    reason: str | None = None
+    With what the credential's own life depends on: that version is frozen, so it is never stale. `digest` (SHA-256,
+    hex) tells it from any other that may come to stand in its place. `products` is None when it holds for all. `host`
+    is that of the validation endpoint, which is asked `check_every` so often.
+    """
+
+    vendor: str
+    id: str
+    version: int
+    digest: str
+    products: tuple[str, ...] | None = None
+    host: str | None = None
+    check_every: Duration | None = None
+    rotate_every: Duration | None = None
 
 
 class Credential(Record):
@@ -114,6 +126,7 @@ class Credential(Record):
     policy: LeasePolicy = LeasePolicy()
     owner_id: str
     locker_id: str | None = None
+    configuration: PinnedConfiguration | None = None
     environment: Environment = "production"
     marketplaces: tuple[str, ...] = ()
     valid_from: datetime | None = None
@@ -144,13 +157,30 @@ class Credential(Record):
 
     @property
     def kind(self) -> CredentialType:
-        """What knows the rules of this credential's values: its type, or its own attributes."""
+        """What knows the rules of this credential's values: its type, its configuration, or its own attributes."""
+        if self.configuration:
+            return ConfiguredAttributes(self.type, self.attributes)
         return OwnAttributes(self.attributes) if self.has_own_attributes else TYPES[self.type]
 
     @property
+    def question(self) -> tuple[PinnedConfiguration, str, tuple[str, ...]] | None:
+        """What a vendor is asked with, beside the values: its answer holds for no other."""
+        return (self.configuration, self.environment, self.marketplaces) if self.configuration else None
+
+    @property
+    def shape(self) -> tuple[tuple[Attribute, ...], object]:
+        """What its values were checked against: they fit no other."""
+        return self.attributes, self.question
+
+    @property
     def has_own_attributes(self) -> bool:
-        """Whether the attributes are the credential's own, not the fields of its type."""
-        return attribute_rules.are_own(self.type, self.attributes)
+        """Whether the attributes are the credential's own, not the fields of its type or of a configuration."""
+        return self.configuration is None and attribute_rules.are_own(self.type, self.attributes)
+
+    @property
+    def may_be_rotated_in_part(self) -> bool:
+        """Whether values that a rotation leaves out stay, because the attributes are not those of its type alone."""
+        return self.configuration is not None or self.has_own_attributes
 
     @property
     def lacks(self) -> list[str]:
@@ -279,7 +309,7 @@ def rotated(
         attributes=attribute_rules.marked(credential.attributes, accepted.fields, given, by.id, now),
         details=dict(accepted.details),
         ends_at=accepted.ends_at,
-        validation=first_verdict(secret, now),
+        validation=first_verdict(credential.configuration, secret, now).but(checks=credential.validation.checks),
     )
 
 
@@ -291,11 +321,10 @@ def check_room_for_a_version(credential: Credential) -> None:
         )
 
 
-def first_verdict(secret: str | None, now: datetime) -> Validation:
+def first_verdict(configuration: PinnedConfiguration | None, secret: str | None, now: datetime) -> Validation:
     """Return what is known of a value that was just accepted, or of a version that holds none."""
-    if secret is None:
-        return Validation(status="unknown", checked_at=now, verdict_at=now, reason="no-value")
-    return Validation(status="valid", checked_at=now, verdict_at=now, reason="accepted")
+    asked = configuration is not None and configuration.check_every is not None
+    return unchecked(secret is not None, now, by_vendor=asked)
 
 
 def in_locker(credential: Credential, locker_id: str) -> Credential:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vault_core import attributes as attribute_rules
 from vault_core.attributes import Attribute, marked
-from vault_core.credential import Credential, State, Version, changed, first_verdict
+from vault_core.credential import Credential, PinnedConfiguration, State, Version, changed, first_verdict
 from vault_core.credential_requests import MAX_METADATA, CreateCredential, RedefineCredential, UpdateCredential
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import Identity
@@ -22,6 +22,8 @@ _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 def created(
     credential_id: str,
     wanted: CreateCredential,
+    type_name: str,
+    pinned: PinnedConfiguration | None,
     attributes: tuple[Attribute, ...],
     new: NewValue,
     by: Identity,
@@ -39,7 +41,8 @@ def created(
     credential = Credential(
         id=credential_id,
         name=wanted.name,
-        type=wanted.type,
+        type=type_name,
+        configuration=pinned,
         description=wanted.description,
         metadata=wanted.metadata,
         policy=wanted.policy,
@@ -52,7 +55,7 @@ def created(
         attributes=marked(attributes, new.accepted.fields, (), by.id, now),
         details=dict(new.accepted.details),
         ends_at=new.accepted.ends_at,
-        validation=first_verdict(new.secret, now),
+        validation=first_verdict(pinned, new.secret, now),
         created_at=now,
         created_by=by,
         updated_at=now,
@@ -90,7 +93,8 @@ def redefined(credential: Credential, wanted: RedefineCredential, by: Identity, 
     if wanted.attributes is not None:
         attributes = attribute_rules.redefined(attributes, wanted.attributes, by.id, now)
     if attributes != credential.attributes and not credential.has_own_attributes:
-        fault = FieldError("attributes", f"are the fields of the type {credential.type}")
+        fixed_by = "its configuration" if credential.configuration else f"the type {credential.type}"
+        fault = FieldError("attributes", f"are the fields of {fixed_by}")
         raise InvalidInput("The attributes of this credential cannot change; send them as they are.", (fault,))
     after = changed(
         credential,
@@ -100,6 +104,24 @@ def redefined(credential: Credential, wanted: RedefineCredential, by: Identity, 
         description=credential.description if wanted.description is None else wanted.description,
         attributes=attributes,
         edition=credential.edition + 1,
+    )
+    _check(after)
+    return after
+
+
+def upgraded(
+    credential: Credential, pinned: PinnedConfiguration, attributes: tuple[Attribute, ...], by: Identity, now: datetime
+) -> Credential:
+    """Return the credential pinned to another version of its configuration; its vendor is asked anew soon."""
+    validation = credential.validation.but(next_check_at=now if pinned.check_every else None)
+    after = changed(
+        credential,
+        by,
+        now,
+        configuration=pinned,
+        attributes=attributes,
+        edition=credential.edition + 1,
+        validation=validation,
     )
     _check(after)
     return after

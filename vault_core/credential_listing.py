@@ -30,9 +30,11 @@ from vault_core.locker import Locker
 from vault_core.locker_rows import NOWHERE, LockerRows
 from vault_core.names import fold
 from vault_core.policies import REACHES_ALL_INSIDE, Subject, sees
+from vault_core.rotation import is_rotation_due
 from vault_core.stores import AnyOf, Compare, Condition, Keys, Page
 from vault_core.stores.limits import COMPARISONS
 from vault_core.tenants import TenantRules, Tenants
+from vault_core.vendor_answers import Verdict
 from vault_core.wire import Instant, WireModel
 
 _FIRST, _LAST = "credential:", "credential;"
@@ -53,6 +55,9 @@ class CredentialQuery(WireModel):
     marketplace: Annotated[Text | None, Field(description="Holds for this marketplace, or for all")] = None
     owner: Annotated[Text | None, Field(description="Owner's identity id, or `me`")] = None
     locker: Annotated[Text | None, Field(description="Name or id of the locker that the credential is in")] = None
+    configuration: Annotated[Text | None, Field(description="Id of the configuration that it was made from")] = None
+    validation: Verdict | None = None
+    rotation: Annotated[Literal["due"] | None, Field(description="`due`: the value is to be replaced by now")] = None
     name: Annotated[Text | None, Field(description="Name without regard to case; `*` stands for any text")] = None
     metadata: Annotated[dict[Text, str], Field(max_length=10, description="metadata.KEY=text, `*` as in name")] = {}
     expires_before: Instant | None = None
@@ -223,6 +228,9 @@ class _Filter:
             and query.state in (None, credential.newest.state)
             and query.status in (None, status(credential, self.now, self.rules.notice_period))
             and query.environment in (None, credential.environment)
+            and query.configuration in (None, credential.configuration.id if credential.configuration else "")
+            and query.validation in (None, credential.validation.status)
+            and (query.rotation is None or is_rotation_due(credential, self.rules, self.now))
             and (not query.marketplace or not credential.marketplaces or query.marketplace in credential.marketplaces)
             and (
                 owner is None

@@ -17,12 +17,11 @@ from vault_core.wire import Instant, WireModel
 TypeName = Literal["api-key", "oauth-token", "ssh-key", "tls-certificate", "database-url", "generic-secret"]
 Description = Annotated[str, StringConstraints(max_length=1024)]
 Reason = Annotated[str, StringConstraints(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Marketplaces = Annotated[
-    tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...],
-    Field(max_length=100),
-]
+Marketplace = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Marketplaces = Annotated[tuple[Marketplace, ...], Field(max_length=100)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+ConfigurationId = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F-]{36}$")]
 FieldValues = Annotated[dict[Annotated[str, StringConstraints(max_length=64)], SecretStr], Field(max_length=50)]
 
 MAX_METADATA = 64
@@ -73,15 +72,23 @@ class _WithValue(WireModel):
         return False
 
 
+class ConfigurationChoice(WireModel):
+    """The vendor's configuration that a credential is made from; without `version` its latest one."""
+
+    id: ConfigurationId
+    version: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+
+
 class CreateCredential(_WithValue):
     """A credential to create; the caller becomes its owner.
 
     With `attributes`, which only a generic-secret may bring, `fields` holds values by their names; what it leaves out
-    is set later.
+    is set later. With `configuration`, the fields and the type are those that the vendor defined.
     """
 
     name: Name
-    type: TypeName
+    type: TypeName | None = None
+    configuration: ConfigurationChoice | None = None
     description: Description = ""
     metadata: Metadata = {}
     policy: LeasePolicy = LeasePolicy()
@@ -95,6 +102,10 @@ class CreateCredential(_WithValue):
     def _own_attributes_fit(self) -> Self:
         if self.attributes is not None and self.type != OWN_TYPE:
             raise ValueError(f"only a credential of the type {OWN_TYPE} brings attributes of its own")
+        if self.attributes is not None and self.configuration is not None:
+            raise ValueError("the attributes are those of the configuration; leave `attributes` out")
+        if self.type is None and self.configuration is None:
+            raise ValueError("give a `type`, or the `configuration` to make the credential from")
         return self
 
     def _may_lack_a_value(self) -> bool:
@@ -125,6 +136,13 @@ class UpdateCredential(WireModel):
         return name
 
 
+class UpgradeCredential(WireModel):
+    """The version to move on to, the latest without one, and values for what is new in it; others stay."""
+
+    version: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    fields_: Annotated[FieldValues, Field(alias="fields")] = {}
+
+
 class RedefineCredential(WireModel):
     """Name, description and attributes as they are to be; without description or attributes these stay as they are."""
 
@@ -140,6 +158,12 @@ class RotateCredential(_WithValue):
     """
 
     allow_target_change: bool = False
+
+
+class ValidateQuery(WireModel):
+    """Whether the vendor is asked before a new value is accepted; one that it calls invalid is refused then."""
+
+    validate_: Annotated[bool, Field(alias="validate")] = False
 
 
 class SetOwnValues(WireModel):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from vault_core import agenda, names, rotation
 from vault_core.credential import Credential
-from vault_core.errors import RowMissing
-from vault_core.stores import Change, Column, Put, Replace, Row, Table
+from vault_core.errors import RowChanged, RowMissing
+from vault_core.placement import is_place, moved
+from vault_core.stores import Change, Column, Insert, Put, Replace, Row, Table
 from vault_core.tenants import TenantRules
 
 _REMEMBERED = 1000
@@ -73,7 +74,15 @@ class CredentialRows:
         """
         credential, entries = with_agenda(found.tenant, credential, rules, found.credential)
         row = row_of(found.tenant, credential, etag=found.row.etag)
-        written, *_ = await self.table.commit(Replace(row), *entries, *more)
+        placing = moved(found.tenant, found.credential, credential)
+        try:
+            written, *_ = await self.table.commit(Replace(row), *entries, *placing, *more)
+        except RowChanged as conflict:
+            if not is_place(conflict.key):
+                raise
+            # Whoever can write to the table must not keep a credential alive by removing a row of the index.
+            await self.table.commit(*moved(found.tenant, None, found.credential))
+            written, *_ = await self.table.commit(Replace(row), *entries, *placing, *more)
         kept = Found(credential, written)
         if credential.deleted_at:
             self._forget(found.tenant, credential.id)
@@ -123,6 +132,17 @@ def row_of(tenant: str, credential: Credential, etag: str = "") -> Row:
     return Row(tenant, credential_key(credential.id), credential.document(), columns, etag)
 
 
+def name_taken(tenant: str, credential_id: str, name: str) -> Insert:
+    """Return the change that takes a name for the credential."""
+    return Insert(Row(tenant, name_key(name), {"credentialId": credential_id}))
+
+
+def new_rows(tenant: str, credential: Credential, rules: TenantRules) -> tuple[Change, ...]:
+    """Return the changes that make the credential, with its agenda and its places."""
+    credential, entries = with_agenda(tenant, credential, rules)
+    return (Insert(row_of(tenant, credential)), *entries, *moved(tenant, None, credential))
+
+
 def with_agenda(
     tenant: str, credential: Credential, rules: TenantRules, before: Credential | None = None
 ) -> tuple[Credential, tuple[Put, ...]]:
@@ -132,10 +152,18 @@ def with_agenda(
     """
     look_at, check_at = rotation.next_look(credential, rules), rotation.next_check(credential)
     planned = (
-        (agenda.Queue.ROTATION, look_at, before.rotation_look_at if before else None),
-        (agenda.Queue.CHECK, check_at, before.check_look_at if before else None),
+        (agenda.Queue.ROTATION, look_at, before.rotation_look_at if before else None, None),
+        (agenda.Queue.CHECK, check_at, before.check_look_at if before else None, _lane(credential)),
     )
     entries = tuple(
-        Put(agenda.look(tenant, queue, at, credential.id)) for queue, at, known in planned if at and at != known
+        Put(agenda.look(tenant, queue, at, credential.id, lane))
+        for queue, at, known, lane in planned
+        if at and at != known
     )
     return credential.but(rotation_look_at=look_at, check_look_at=check_at), entries
+
+
+def _lane(credential: Credential) -> str | None:
+    """Return in whose lane the value is checked: the vendor's, who answers for it, and its host's."""
+    pinned = credential.configuration
+    return f"{pinned.vendor}|{pinned.host}" if pinned and pinned.host else None

@@ -7,13 +7,17 @@ from datetime import datetime
 
 from vault_core import agenda
 from vault_core.audit import AuditEvent, AuditLog
+from vault_core.checks import Proof
+from vault_core.checks import kept as kept_check
 from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
 from vault_core.errors import CredentialChanged, NotFound, RowChanged, RowExists, RowMissing, Unavailable, VaultError
+from vault_core.identities import Caller
 from vault_core.new_values import NewValue, NewValues
 from vault_core.policies import ABSENT
 from vault_core.stores import Change, Put
 from vault_core.tenants import TenantRules
+from vault_core.validation import Trigger
 
 _ATTEMPTS = 5
 Rule = Callable[[Credential], Credential]
@@ -50,6 +54,7 @@ class CredentialWrites:
 
     async def promote(
         self,
+        caller: Caller,
         found: Found,
         rules: TenantRules,
         rule: Callable[[Credential], Credential],
@@ -60,14 +65,18 @@ class CredentialWrites:
     ) -> Found:
         """Write the new value, then apply the rule that makes it the active one; the one before it is retired.
 
-        Raises as `change`; then the new value is discarded again.
+        Before that its vendor proves it, if that was demanded. Raises as `change`, then the new value is discarded
+        again; and as `NewValues.prove`, before anything is written.
         """
         tenant, credential = found.tenant, found.credential
+        proof = await self._new_values.prove(caller, rule(credential), new, Trigger.ROTATED, now)
+        if proof:
+            rule = _and_then(rule, proof.of)
         removals = await self._new_values.write(tenant, credential.id, new, events, now)
         retire = agenda.retirement(tenant, now, credential.id, credential.newest.number)
         retired = () if credential.newest.holds_nothing else (Put(retire),)
         try:
-            kept = await self._replace(found, rules, rule, *removals, *retired, *more)
+            kept = await self._replace(found, rules, rule, *removals, *retired, *more, proof=proof)
         except Unavailable:
             raise  # perhaps it was applied: the intent tells the reconciler
         except VaultError as refusal:
@@ -80,11 +89,15 @@ class CredentialWrites:
             await self._new_values.give_up(removals, events, CredentialChanged.code)
         return kept
 
-    async def _replace(self, found: Found, rules: TenantRules, rule: Rule, *more: Change) -> Found:
+    async def _replace(
+        self, found: Found, rules: TenantRules, rule: Rule, *more: Change, proof: Proof | None = None
+    ) -> Found:
         """Replace the credential by what the rule makes of it, looking again when someone else was faster."""
         for _ in range(_ATTEMPTS):
+            before = found.credential
+            check = (kept_check(found.tenant, before.id, before.validation, proof.check),) if proof else ()
             try:
-                return await self._rows.replace(found, rule(found.credential), rules, *more)
+                return await self._rows.replace(found, rule(before), rules, *more, *check)
             except RowChanged as conflict:
                 if conflict.key != found.row.key:
                     return await self._settled_by_a_twin(found, conflict)
@@ -111,3 +124,7 @@ class CredentialWrites:
 
     async def _failed(self, events: Sequence[AuditEvent], code: str) -> None:
         await self._audit.write(*(event.failed(code) for event in events))
+
+
+def _and_then(first: Rule, then: Rule) -> Rule:
+    return lambda credential: then(first(credential))

@@ -1,26 +1,24 @@
-"""Credentials: create, read, update, rotate, revoke, suspend, resume, transfer, delete.
+"""Credentials: read, update, rotate, revoke, suspend, resume, transfer, delete.
 
 The order of writes is such that a crash between any two loses nothing and leaks nothing:
 
-    create   intent to discard → value, audit → {credential, name, its agenda, intent removed}
-    rotate   intent to discard → value, audit → {credential if unchanged, intent removed, intent to retire the old}
+    rotate   (vendor's proof) → intent to discard → value, audit
+             → {credential if unchanged, intent removed, intent to retire the old}
     revoke   audit → {credential revoked, intent to finish} → leases ended → values disabled → intent becomes a purge
     delete   audit → {credential marked, name freed, intent to finish} → leases ended → values gone → row gone
 
-What follows the braces is `endings.py`, which the reconciler runs as well when a crash cut it short. Values of single
-attributes are in `attribute_values.py`.
+What follows the braces is `endings.py`, which the reconciler runs as well when a crash cut it short. How credentials
+come to be is in `creations.py`; values of single attributes are in `attribute_values.py`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from vault_core import agenda, credential_changes
-from vault_core import attributes as attribute_rules
 from vault_core.admission import Admission
 from vault_core.audit import AuditEvent, AuditLog, Event
 from vault_core.concurrency import together
@@ -37,8 +35,8 @@ from vault_core.credential import (
     revoked,
     rotated,
 )
-from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
-from vault_core.credential_rows import CredentialRows, Found, name_key, row_of, with_agenda
+from vault_core.credential_requests import RotateCredential, UpdateCredential
+from vault_core.credential_rows import CredentialRows, Found, name_key, name_taken
 from vault_core.credential_writes import CredentialWrites, Rule
 from vault_core.endings import Endings
 from vault_core.errors import (
@@ -59,13 +57,13 @@ from vault_core.locker_rows import FoundLocker, LockerRows
 from vault_core.names import fold
 from vault_core.new_values import NewValues
 from vault_core.policies import ABSENT, NO_PART, Action, Part
-from vault_core.repeats import Once, Repeats, Reservation
-from vault_core.stores import Change, Delete, Discard, Insert, Put, Row
+from vault_core.repeats import Once, Repeats
+from vault_core.stores import Change, Discard, Put
 from vault_core.tenants import TenantRules, Tenants
 
 FINISH_AFTER = timedelta(minutes=2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAME_TAKEN = "A credential with this name exists, regardless of case; choose another name."
+NAME_TAKEN = "A credential with this name exists, regardless of case; choose another name."
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,33 +99,6 @@ class Credentials:
         self._tenants = tenants
         self._repeats = repeats
         self._endings = endings
-
-    async def create(self, caller: Caller, wanted: CreateCredential, once: Once | None, now: datetime) -> Shown:
-        """Create a credential owned by the caller.
-
-        Raises `InvalidInput`, `ValueRefused`, `NameTaken` and `IdempotencyKeyReused`.
-        """
-        attributes = (
-            attribute_rules.of_type(wanted.type, caller.identity.id, now)
-            if wanted.attributes is None
-            else attribute_rules.defined(wanted.attributes, caller.identity.id, now)
-        )
-        new = await self._new_values.accept(caller.tenant, wanted, attributes, now)
-        reservation = await self._repeats.reserve(caller, once, {"credential": new_id(now)}, now)
-        if reservation.done:
-            return await self.read(caller, reservation.plan["credential"], now)  # perhaps it is another's by now
-        rules = await self._tenants.rules(caller.tenant)
-        credential = credential_changes.created(
-            reservation.plan["credential"], wanted, attributes, new, caller.identity, now
-        )
-        event = told(Event.CREDENTIAL_CREATED, caller, credential, now, type=wanted.type)
-        removals = await self._new_values.write(caller.tenant, credential.id, new, [event], now)
-        try:
-            await self._insert(caller.tenant, credential, rules, removals, reservation)
-        except (RowExists, RowChanged) as conflict:
-            await self._new_values.give_up(removals, [event], Conflict.code)
-            return await self._not_inserted(caller, credential, conflict)
-        return Shown(credential, rules)
 
     async def read(self, caller: Caller, reference: str, now: datetime) -> Shown:
         """Return the credential with this id or name."""
@@ -176,11 +147,14 @@ class Credentials:
         if_match: str | None,
         once: Once | None,
         now: datetime,
+        *,
+        validate: bool = False,
     ) -> Shown:
         """Make a new version the active one; leases on the one before run to their end.
 
-        Raises `ValueRefused`, `StaleVersion`, `CredentialChanged`, `CredentialRevoked`, `VersionLimitReached` and
-        `IdempotencyKeyReused`.
+        With `validate`, or when its configuration demands it, only a value that the vendor does not call invalid.
+        Raises `ValueRefused`, `StaleVersion`, `CredentialChanged`, `CredentialRevoked`, `VersionLimitReached`,
+        `TooSoon` and `IdempotencyKeyReused`.
         """
         found, rules = await self._admit(caller, Action.ROTATE, reference, now)
         reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
@@ -190,18 +164,19 @@ class Credentials:
         check_not_revoked(found.credential)
         check_room_for_a_version(found.credential)
         new = await self._new_values.accept_replacement(caller.tenant, found.credential, wanted, now)
+        new = replace(new, to_be_proved=new.to_be_proved or validate)
         before = found.credential.newest.number
 
         def rule(credential: Credential) -> Credential:
             check_unchanged(credential, if_match)
             check_not_revoked(credential)
-            if credential.newest.number != before or credential.attributes != found.credential.attributes:
+            if (credential.newest.number, credential.shape) != (before, found.credential.shape):
                 raise CredentialChanged("Another change was faster; read the credential before you rotate it again.")
             return rotated(credential, new.accepted, new.given, new.secret, new.fingerprint, caller.identity, now)
 
         event = told(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1)
         try:
-            kept = await self._writes.promote(found, rules, rule, new, [event], now, *reservation.settled)
+            kept = await self._writes.promote(caller, found, rules, rule, new, [event], now, *reservation.settled)
         except Unavailable:
             raise
         except VaultError:
@@ -328,33 +303,6 @@ class Credentials:
         except RowMissing:
             return None
 
-    async def _insert(
-        self,
-        tenant: str,
-        credential: Credential,
-        rules: TenantRules,
-        removals: Sequence[Delete],
-        reservation: Reservation,
-    ) -> None:
-        credential, entries = with_agenda(tenant, credential, rules)
-        await self._rows.table.commit(
-            Insert(row_of(tenant, credential)),
-            _name_taken(tenant, credential.id, credential.name),
-            *removals,
-            *entries,
-            *reservation.settled,
-        )
-
-    async def _not_inserted(self, caller: Caller, credential: Credential, conflict: StoreConflict) -> Shown:
-        if conflict.key == name_key(credential.name):
-            # The name may be held by this very request, sent twice at once.
-            holder = await self._find(caller.tenant, credential.name)
-            if holder is None or holder.credential.id != credential.id:
-                raise NameTaken(_NAME_TAKEN)
-        if conflict.key.startswith("intent:"):
-            raise Unavailable("Creating the credential took too long and was undone; repeat the request.")
-        return await self._result(caller, credential.id)
-
     async def _result(self, caller: Caller, credential_id: str) -> Shown:
         found, rules = await together(self._find(caller.tenant, credential_id), self._tenants.rules(caller.tenant))
         if found is None:
@@ -374,7 +322,7 @@ class Credentials:
 def name_conflict(conflict: StoreConflict) -> Conflict:
     """Return the refusal of a change whose new name is taken, or whose old name or locker is no longer as found."""
     if isinstance(conflict, RowExists):
-        return NameTaken(_NAME_TAKEN)
+        return NameTaken(NAME_TAKEN)
     return CredentialChanged("The credential's name or locker changed at the same time; repeat the request.")
 
 
@@ -382,11 +330,7 @@ def renamed(tenant: str, credential: Credential, name: str) -> tuple[Change, ...
     """Return the changes that move the credential's name, if the new one is another regardless of case."""
     if fold(name) == fold(credential.name):
         return ()
-    return _name_taken(tenant, credential.id, name), Discard(tenant, name_key(credential.name))
-
-
-def _name_taken(tenant: str, credential_id: str, name: str) -> Insert:
-    return Insert(Row(tenant, name_key(name), {"credentialId": credential_id}))
+    return name_taken(tenant, credential.id, name), Discard(tenant, name_key(credential.name))
 
 
 def new_id(now: datetime) -> str:

@@ -14,6 +14,8 @@ from datetime import datetime
 
 from vault_core import agenda
 from vault_core.audit import AuditLog, Event
+from vault_core.checks import Checks
+from vault_core.configuration_rows import ConfigurationRows
 from vault_core.credential import Credential, State, destroyed, out_of_locker
 from vault_core.credential_rows import CredentialRows, Found, credential_key
 from vault_core.errors import CredentialChanged, RowChanged, RowMissing, SecretDisabled, SecretMissing, Unavailable
@@ -23,6 +25,7 @@ from vault_core.lease_events import revocation
 from vault_core.lease_rows import LeaseRows, active, active_on, partition
 from vault_core.locker_rows import locker_key
 from vault_core.own_values import FoundSet, OwnValues, without
+from vault_core.pending_values import discard
 from vault_core.stores import Compare, Delete, Discard, Keys, Put, Row
 from vault_core.tenants import Tenants
 from vault_core.values import Values
@@ -40,9 +43,13 @@ class Endings:
         leases: LeaseRows,
         values: Values,
         own_values: OwnValues,
+        checks: Checks,
+        configurations: ConfigurationRows,
         audit: AuditLog,
         tenants: Tenants,
     ) -> None:
+        self._checks = checks
+        self._configurations = configurations
         self._rows = rows
         self._leases = leases
         self._values = values
@@ -81,6 +88,10 @@ class Endings:
             if version.secret:
                 await self._values.destroy(version.secret)
         await self._own_values.destroy_all(caller.tenant, credential_id, now)
+        if credential.configuration or credential.validation.checks:
+            await self._checks.forget(caller.tenant, credential_id)
+        if credential.configuration:
+            await self._configurations.unpin(caller.tenant, credential_id, credential.configuration)
         with suppress(RowChanged):  # a twin was faster
             await self._rows.table.commit(Delete(row))
         return await self._drop(intent)
@@ -185,10 +196,8 @@ class Endings:
         await self._let_go(found, held, now)
 
     async def discard_value(self, intent: Row) -> None:
-        """Delete a value that no credential holds. The intent is claimed first, so that no credential can come to."""
-        [claimed] = await self._rows.table.commit(agenda.claimed(intent))
-        await self._values.destroy(intent.document["subject"])
-        await self._drop(claimed)
+        """Delete a value that nothing holds, as `pending_values.discard`."""
+        await discard(self._rows.table, self._values, intent)
 
     async def end_leases(self, caller: Caller, credential: Credential, now: datetime) -> int:
         """Mark every active lease of the credential as revoked, each with its audit event; return how many."""

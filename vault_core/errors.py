@@ -21,11 +21,18 @@
         LastOwner                       a locker always has an owner
         LockerFull
         NotAMember                      of the credential's locker, and so cannot become its owner
+        ConfigurationNotUsable          not published, or deprecated
+        ConfigurationInUse              credentials live on it
+        EndpointUnfit                   a validation endpoint that does not tell right from wrong
+        CredentialAmbiguous             several credentials fit a selector equally
+        SubscriptionLimitReached
+        SubscriptionDisabled
       StaleVersion                 412  the subject changed since the caller read it
       BodyTooLarge                 413
       UnsupportedMediaType         415
       ValueRefused                 422  a value that its type refuses
       PreconditionRequired         428  `If-Match` is missing
+      TooSoon                      429  others are called out to at a bounded pace; carries when to try again
       NotSupported                 501  what answers for the vault here cannot do this
       Unavailable                  503  a store cannot answer now; carries when to try again
     StoreConflict                       what a store reports to a service; never reaches a caller
@@ -214,6 +221,48 @@ class NotAMember(Conflict):
     title = "Not a member of the locker"
 
 
+class ConfigurationNotUsable(Conflict):
+    """The configuration is not published, or deprecated: nothing new is made from it."""
+
+    code = "configuration-not-usable"
+    title = "The configuration cannot be used for this"
+
+
+class ConfigurationInUse(Conflict):
+    """Credentials live on the configuration."""
+
+    code = "configuration-in-use"
+    title = "The configuration is in use"
+
+
+class EndpointUnfit(Conflict):
+    """The validation endpoint did not call a wrong value invalid."""
+
+    code = "validation-endpoint-unfit"
+    title = "The validation endpoint does not tell right from wrong"
+
+
+class CredentialAmbiguous(Conflict):
+    """Several credentials fit the selector equally well."""
+
+    code = "credential-ambiguous"
+    title = "Several credentials fit"
+
+
+class SubscriptionLimitReached(Conflict):
+    """The tenant has as many subscriptions as it can have."""
+
+    code = "subscription-limit-reached"
+    title = "There are too many subscriptions"
+
+
+class SubscriptionDisabled(Conflict):
+    """The subscription is disabled: nothing is sent."""
+
+    code = "subscription-disabled"
+    title = "The subscription is disabled"
+
+
 class StaleVersion(VaultError):
     """The subject changed since the caller read it."""
 
@@ -251,6 +300,17 @@ class PreconditionRequired(VaultError):
 
     code = "precondition-required"
     title = "If-Match is needed"
+
+
+class TooSoon(VaultError):
+    """The vault would call out again sooner than it may."""
+
+    code = "too-soon"
+    title = "Too soon to ask again"
+
+    def __init__(self, detail: str, retry_after: timedelta) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class NotSupported(VaultError):

@@ -115,7 +115,9 @@ class Grants:
         `CredentialIncomplete` when an attribute has no value yet, `IdempotencyKeyReused`, and `LeaseEnded` when a
         repeated request's lease is over.
         """
-        reservation = await self._repeats.reserve(caller, once, {"token": rules_of.new_token()}, now)
+        plan = {"token": rules_of.new_token(), "credential": reference}
+        reservation = await self._repeats.reserve(caller, once, plan, now)
+        reference = reservation.plan["credential"]  # a selector may mean another one by the time of a repeat
         rules = await self._tenants.rules(caller.tenant)
         wanted = Wanted(caller, ttl, reservation.plan["token"], once is not None, now, rules)
         remembered = self._credentials.remembered(caller.tenant, reference)
@@ -130,6 +132,10 @@ class Grants:
                 return await self._try(wanted, found, rules, repeated=repeated)
             wanted, repeated = wanted.tried_anew(), wanted.keyed
         raise Unavailable("The credential keeps changing; try again in a moment.")
+
+    async def named_before(self, caller: Caller, once: Once | None) -> str | None:
+        """Return what the request leased that this one repeats: what it was wanted for may fit another by now."""
+        return (await self._repeats.planned(caller, once)).get("credential")
 
     async def _admit(self, caller: Caller, reference: str, rules: TenantRules, now: datetime) -> Found:
         try:

@@ -1,46 +1,40 @@
-"""Values on their way into a credential: checked, then written ahead of the transaction that makes them its own.
-
-An intent to discard the value is written first and removed by that transaction, so a value that no credential came to
-hold is found and deleted.
-"""
+"""Values on their way into a credential: checked, then written ahead of the transaction that makes them its own."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import SecretStr
 
-from vault_core import agenda
+from vault_core import configuration_fields
 from vault_core.attributes import Attribute, OwnAttributes, by_id
 from vault_core.audit import AuditEvent, AuditLog
-from vault_core.concurrency import together
+from vault_core.checks import Checks, Proof
+from vault_core.configured_attributes import ConfiguredAttributes
+from vault_core.contracts import Contract, Contracts
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential
-from vault_core.credential_types import TYPES, Accepted, CredentialType, Fields
-from vault_core.endings import Endings
+from vault_core.credential_types import Accepted, CredentialType, Fields
 from vault_core.errors import (
     CredentialChanged,
     FieldError,
-    RowChanged,
     SecretDisabled,
     SecretMissing,
-    Unavailable,
     ValueRefused,
 )
+from vault_core.identities import Caller
+from vault_core.pending_values import PendingValues
 from vault_core.sealing import KeyRing
-from vault_core.stores import Delete, Insert, Table
+from vault_core.stores import Delete
+from vault_core.validation import Trigger
 from vault_core.values import Values, check_size
 
 _log = logging.getLogger(__name__)
-
-ABANDONED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,45 +42,63 @@ class NewValue:
     """What the attributes are to hold: accepted, fingerprinted, with a name for the secret to come.
 
     `given` names the attributes that were set; the others stay. With no value at all there is no secret to be.
+    `to_be_proved` says that the vendor is asked before it is accepted.
     """
 
     accepted: Accepted
     given: frozenset[str]
     fingerprint: str
     secret: str | None
+    to_be_proved: bool = False
 
 
 class NewValues:
     """Checks and writes the values of new versions."""
 
-    def __init__(self, table: Table, values: Values, keys: KeyRing, audit: AuditLog, endings: Endings) -> None:
-        self._table = table
+    def __init__(
+        self,
+        values: Values,
+        keys: KeyRing,
+        audit: AuditLog,
+        pending: PendingValues,
+        contracts: Contracts,
+        checks: Checks,
+    ) -> None:
+        self._contracts = contracts
+        self._checks = checks
         self._values = values
         self._keys = keys
         self._audit = audit
-        self._endings = endings
+        self._pending = pending
 
     async def accept(
-        self, tenant: str, wanted: CreateCredential, attributes: Sequence[Attribute], now: datetime
+        self,
+        tenant: str,
+        wanted: CreateCredential,
+        kind: CredentialType,
+        attributes: Sequence[Attribute],
+        contract: Contract | None,
+        now: datetime,
     ) -> NewValue:
         """Return the value of a credential to come. Raises `ValueRefused`."""
-        kind = TYPES[wanted.type] if wanted.attributes is None else OwnAttributes(attributes)
         fields = _given(kind, attributes, wanted.value, wanted.fields_)
-        return await self._accept(tenant, kind, fields, frozenset(fields), now)
+        return await self._accept(tenant, kind, contract, fields, frozenset(fields), now)
 
     async def accept_replacement(
         self, tenant: str, credential: Credential, wanted: RotateCredential, now: datetime
     ) -> NewValue:
         """Return the value that may replace the credential's present one. Raises `ValueRefused`."""
-        kind = credential.kind
+        kind, partly = credential.kind, credential.may_be_rotated_in_part
         given = _given(kind, credential.attributes, wanted.value, wanted.fields_)
-        kept = await self.present(tenant, credential) if credential.has_own_attributes else {}
-        new = await self._accept(tenant, kind, {**kept, **given}, frozenset(given), now)
+        kept = await self.present(tenant, credential) if partly else {}
+        contract = await self._contract(credential)
+        new = await self._accept(tenant, kind, contract, {**kept, **given}, frozenset(given), now)
         if holds_the_same(credential, new):
-            field = "fields" if credential.has_own_attributes else f"fields.{kind.fields[0].name}"
-            fault = FieldError(field, "is the value that is active now")
+            fault = FieldError(
+                "fields" if partly else f"fields.{kind.fields[0].name}", "is the value that is active now"
+            )
             raise ValueRefused("A rotation needs a different value; get a new one first.", (fault,))
-        kind.check_replacement(credential.details, new.accepted.details, allow_target_change=wanted.allow_target_change)
+        _check_replacement(credential, new, allow_target_change=wanted.allow_target_change)
         return new
 
     async def accept_changes(
@@ -96,9 +108,22 @@ class NewValues:
 
         `credential` is as it is to be; without any value, what is returned has no secret.
         """
-        new = await self._accept(tenant, credential.kind, fields, frozenset(given), now)
-        credential.kind.check_replacement(credential.details, new.accepted.details, allow_target_change=False)
+        contract = await self._contract(credential)
+        new = await self._accept(tenant, credential.kind, contract, fields, frozenset(given), now)
+        _check_replacement(credential, new, allow_target_change=False)
         return new
+
+    async def prove(
+        self, caller: Caller, credential: Credential, new: NewValue, trigger: Trigger, now: datetime
+    ) -> Proof | None:
+        """Return what the vendor says of the new value, if it is to be asked; `credential` is as it is to be.
+
+        Raises `ValueRefused` for a value that the vendor calls invalid, and `TooSoon`.
+        """
+        endpoint = credential.configuration is not None and credential.configuration.check_every is not None
+        if not (new.to_be_proved and endpoint and new.secret):
+            return None
+        return await self._checks.prove(caller, credential, new.accepted.fields, trigger, now)
 
     async def present(self, tenant: str, credential: Credential) -> dict[str, SecretStr]:
         """Return the present standard values by the attributes' ids.
@@ -120,37 +145,51 @@ class NewValues:
         if new.secret is None:
             await self._audit.write(*events)
             return ()
-        intent = agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now + ABANDONED_AFTER, new.secret)
-        [intent] = await self._table.commit(Insert(intent))
-        await together(
-            self._values.write(new.secret, tenant, credential_id, new.accepted.fields), self._audit.write(*events)
-        )
-        return (Delete(intent),)
+        return await self._pending.write(tenant, credential_id, new.secret, new.accepted.fields, events, now)
 
     async def give_up(self, removals: Sequence[Delete], events: Sequence[AuditEvent], code: str) -> None:
         """Undo what preceded a transaction that was refused; what fails here, the reconciler does later."""
-        with suppress(Unavailable, RowChanged):
-            await self._audit.write(*(event.failed(code) for event in events))
-            for removal in removals:
-                await self._endings.discard_value(removal.row)
+        await self._pending.give_up(removals, events, code)
 
     async def _accept(
-        self, tenant: str, kind: CredentialType, fields: Fields, given: frozenset[str], now: datetime
+        self,
+        tenant: str,
+        kind: CredentialType,
+        contract: Contract | None,
+        fields: Fields,
+        given: frozenset[str],
+        now: datetime,
     ) -> NewValue:
-        # In a thread: opening a key with a passphrase takes up to a second by design, and others wait in this one.
-        accepted = await asyncio.to_thread(kind.accept, fields, now)
+        # In a thread: a vendor's patterns, or a key with a passphrase, take up to a second; others wait in this one.
+        accepted = await asyncio.to_thread(_accepted, kind, contract, fields, now)
         check_size(accepted.fields)
         if not accepted.fields:
             return NewValue(accepted, given, "", None)
         keys = await self._keys.of(tenant)
-        return NewValue(
-            accepted, given, keys.fingerprint(_essence(kind, accepted.fields)), self._values.new_name(tenant)
-        )
+        fingerprint = keys.fingerprint(_essence(kind, accepted.fields))
+        endpoint = contract.definition.validation if contract else None
+        demanded = bool(endpoint and endpoint.required)
+        return NewValue(accepted, given, fingerprint, self._values.new_name(tenant), demanded)
+
+    async def _contract(self, credential: Credential) -> Contract | None:
+        return await self._contracts.of(credential.configuration) if credential.configuration else None
 
 
 def holds_the_same(credential: Credential, new: NewValue) -> bool:
     """Return whether the credential's present value is this one."""
     return secrets.compare_digest(new.fingerprint, credential.newest.fingerprint)
+
+
+def _check_replacement(credential: Credential, new: NewValue, *, allow_target_change: bool) -> None:
+    kind = credential.kind
+    if isinstance(kind, ConfiguredAttributes) and not kind.builds_on(new.given):
+        return  # what the type knows of stays as it is, which is no replacement that the type could refuse
+    kind.check_replacement(credential.details, new.accepted.details, allow_target_change=allow_target_change)
+
+
+def _accepted(kind: CredentialType, contract: Contract | None, fields: Fields, now: datetime) -> Accepted:
+    checked = configuration_fields.accept(contract.definition.fields_, fields) if contract else fields
+    return kind.accept(checked, now)
 
 
 def _given(
@@ -163,7 +202,4 @@ def _given(
 
 def _essence(kind: CredentialType, fields: Fields) -> SecretStr:
     """Return what a value is recognised by: the primary field of a type, or all of a credential's own attributes."""
-    if not isinstance(kind, OwnAttributes):
-        return fields[kind.fields[0].name]
-    plain = {key: fields[key].get_secret_value() for key in sorted(fields)}
-    return SecretStr(json.dumps(plain, ensure_ascii=False))
+    return kind.essence(fields) if isinstance(kind, OwnAttributes) else fields[kind.fields[0].name]

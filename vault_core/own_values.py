@@ -16,20 +16,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import SecretStr
 
 from vault_core import agenda
 from vault_core.attributes import ValueMark
 from vault_core.audit import AuditEvent, AuditLog
-from vault_core.concurrency import together
 from vault_core.errors import CredentialChanged, RowChanged, RowMissing, SecretMissing, StoreConflict, Unavailable
+from vault_core.pending_values import PendingValues
 from vault_core.records import Record
 from vault_core.stores import Change, Delete, Discard, Insert, Keys, Put, Replace, Row, Table
 from vault_core.values import Values, check_size, subject_of
 
-ABANDONED_AFTER = timedelta(minutes=10)
 _PAGE = 200
 
 
@@ -53,10 +52,11 @@ class FoundSet:
 class OwnValues:
     """Reads and writes the values that consumers gave. Who may is decided elsewhere."""
 
-    def __init__(self, table: Table, values: Values, audit: AuditLog) -> None:
+    def __init__(self, table: Table, values: Values, audit: AuditLog, pending: PendingValues) -> None:
         self._table = table
         self._values = values
         self._audit = audit
+        self._pending = pending
 
     async def find(self, tenant: str, credential_id: str, consumer_id: str) -> FoundSet | None:
         """Return what the consumer gave for the credential, or None."""
@@ -99,10 +99,8 @@ class OwnValues:
         """
         check_size(values)
         own = own.but(secret=self._values.new_name(tenant))
-        intent = agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now + ABANDONED_AFTER, own.secret)
-        [intent] = await self._table.commit(Insert(intent))
         subject = subject_of(own.credential_id, own.consumer_id)
-        await together(self._values.write(own.secret, tenant, subject, values), self._audit.write(told))
+        removals = await self._pending.write(tenant, subject, own.secret, values, [told], now)
         row = Row(
             tenant, _set_key(own.credential_id, own.consumer_id), own.document(), etag=found.row.etag if found else ""
         )
@@ -110,15 +108,12 @@ class OwnValues:
         discard = _discard(tenant, found, now)
         try:
             [written, *_] = await self._table.commit(
-                Replace(row) if found else Insert(row), Put(index), Delete(intent), *map(Put, discard), *more
+                Replace(row) if found else Insert(row), Put(index), *removals, *map(Put, discard), *more
             )
         except Unavailable:
             raise  # perhaps it was applied: the intent tells the reconciler
         except StoreConflict:
-            with suppress(Unavailable, RowChanged):  # then the reconciler does it, or the set was put after all
-                await self._audit.write(told.failed(CredentialChanged.code))
-                [claimed] = await self._table.commit(agenda.claimed(intent))
-                await self._let_go(claimed)
+            await self._pending.give_up(removals, [told], CredentialChanged.code)
             raise
         for entry in discard:
             await self._discarded(entry)

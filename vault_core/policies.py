@@ -63,6 +63,8 @@ class Action(StrEnum):
     DELETE = "delete"
     TRANSFER = "transfer"
     LEASE = "lease"
+    VALIDATE = "validate"
+    UPGRADE = "upgrade"
 
 
 class Part(StrEnum):
@@ -122,6 +124,8 @@ def may(caller: Caller, action: Action, subject: Subject) -> bool:
         case Action.LEASE:  # a manager or administrator has no right to a value
             reaches = owner or subject.policy.allows(caller.identity) or bool(parts & REACHES_ALL_INSIDE)
             return caller.has(Role.USER) and reaches
+        case Action.UPGRADE:  # it may name another endpoint, to which the value is sent then
+            return owner
         case Action.TRANSFER:
             return owner or caller.has(Role.LOCKER_ADMIN) or Part.OWNER in parts
         case Action.ROTATE:

@@ -111,7 +111,7 @@ class Redefinitions:
 
         lost = [one.name for one in found.credential.attributes if one.id in set(present) - left]
         event = told(Event.CREDENTIAL_ROTATED, caller, found.credential, now, version=before + 1, attributes=lost)
-        return await self._writes.promote(found, admitted.rules, both, new, [redefined, event], now, *more)
+        return await self._writes.promote(caller, found, admitted.rules, both, new, [redefined, event], now, *more)
 
 
 def _lost_own(before: Credential, after: Credential) -> set[str]:

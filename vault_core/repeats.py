@@ -65,28 +65,55 @@ class Repeats:
         if once is None:
             return Reservation(plan)
         key = _row_key(caller, once)
-        digest = hashlib.sha256(once.operation.encode() + b"\n" + once.body).hexdigest()
-        document = {"body": digest, "plan": plan, "done": False}
+        document = {"body": _digest(once), "plan": plan, "done": False}
         forget = agenda.look(caller.tenant, agenda.Queue.FORGET, now + REMEMBERED_FOR, key)
         try:
             row, _ = await self._table.commit(Insert(Row(caller.tenant, key, document)), Insert(forget))
         except RowExists:
-            return await self._repeat(caller.tenant, key, digest)
+            return await self._repeat(caller.tenant, key, once)
         return Reservation(plan, row)
+
+    async def planned(self, caller: Caller, once: Once | None) -> dict[str, Any]:
+        """Return the plan of the request that this one repeats, or nothing. Raises `IdempotencyKeyReused`."""
+        row = await self._earlier(caller, once)
+        return dict(row.document["plan"]) if row else {}
+
+    async def done_before(self, caller: Caller, once: Once | None) -> dict[str, Any]:
+        """Return the plan of the request that this one repeats, if that came through. Raises `IdempotencyKeyReused`."""
+        row = await self._earlier(caller, once)
+        return dict(row.document["plan"]) if row and row.document["done"] else {}
 
     async def settle(self, reservation: Reservation) -> None:
         """Mark a request done that had nothing to do, so that its repeat has nothing to do either."""
         with suppress(RowChanged):  # its twin did
             await self._table.commit(*reservation.settled)
 
-    async def _repeat(self, tenant: str, key: str, digest: str) -> Reservation:
+    async def _earlier(self, caller: Caller, once: Once | None) -> Row | None:
+        if once is None:
+            return None
+        try:
+            row = await self._table.read(caller.tenant, _row_key(caller, once))
+        except RowMissing:
+            return None
+        _check_same(row, once)
+        return row
+
+    async def _repeat(self, tenant: str, key: str, once: Once) -> Reservation:
         try:
             row = await self._table.read(tenant, key)
         except RowMissing:
             raise Unavailable("The request that this one repeats is just being forgotten; send it again.") from None
-        if row.document["body"] != digest:
-            raise IdempotencyKeyReused("This Idempotency-Key was used for another request; choose a new key.")
+        _check_same(row, once)
         return Reservation(row.document["plan"], row, repeated=True, done=row.document["done"])
+
+
+def _digest(once: Once) -> str:
+    return hashlib.sha256(once.operation.encode() + b"\n" + once.body).hexdigest()
+
+
+def _check_same(row: Row, once: Once) -> None:
+    if row.document["body"] != _digest(once):
+        raise IdempotencyKeyReused("This Idempotency-Key was used for another request; choose a new key.")
 
 
 def _row_key(caller: Caller, once: Once) -> str:

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 
 from vault_core import durations
 from vault_core.audit import Event
-from vault_core.credential import Credential, State, Validation
+from vault_core.credential import Credential, State
 from vault_core.tenants import TenantRules
+from vault_core.validation import VALUE_ENDED
+from vault_core.vendor_answers import Outcome
 
 METADATA_ROTATE_EVERY = "rotateEvery"
 _REMEMBERED = 30  # announcements; older ones are of ends and rotations long past
@@ -27,11 +29,17 @@ class Announcement:
 
 
 def rotates_every(credential: Credential, rules: TenantRules) -> timedelta | None:
-    """Return how often the value is to be replaced: as the policy says, else the metadata, else the tenant."""
+    """Return how often the value is to be replaced.
+
+    As the credential's policy says, else its metadata, else the configuration it was made from, else the tenant.
+    """
     if credential.policy.rotate_every:
         return credential.policy.rotate_every
     written = credential.metadata.get(METADATA_ROTATE_EVERY)
-    return durations.parse(written) if written else rules.defaults.rotate_every
+    if written:
+        return durations.parse(written)
+    advised = credential.configuration.rotate_every if credential.configuration else None
+    return advised or rules.defaults.rotate_every
 
 
 def rotation_due_at(credential: Credential, rules: TenantRules) -> datetime | None:
@@ -40,6 +48,12 @@ def rotation_due_at(credential: Credential, rules: TenantRules) -> datetime | No
     if every is None or credential.newest.state is State.REVOKED:
         return None
     return credential.newest.created_at + every
+
+
+def is_rotation_due(credential: Credential, rules: TenantRules, now: datetime) -> bool:
+    """Return whether the present value was to be replaced by `now`."""
+    due = rotation_due_at(credential, rules)
+    return due is not None and due <= now
 
 
 def announcements(credential: Credential, rules: TenantRules) -> list[Announcement]:
@@ -68,14 +82,23 @@ def announced(credential: Credential, told: list[Announcement]) -> Credential:
 
 
 def next_check(credential: Credential) -> datetime | None:
-    """Return when the type itself can find the value invalid: at its own end, unless that was found already."""
-    ended = credential.validation.status == "invalid"
-    dead = credential.newest.state is State.REVOKED or credential.deleted_at is not None
-    return None if ended or dead else credential.ends_at
+    """Return when the value is to be checked: at its own end, and when its vendor is to be asked again."""
+    if credential.newest.state is State.REVOKED or credential.deleted_at is not None:
+        return None
+    own_end = credential.ends_at if credential.validation.reason != VALUE_ENDED else None
+    return min((at for at in (own_end, _next_question(credential)) if at), default=None)
 
 
-def checked(credential: Credential, now: datetime) -> Credential:
-    """Return the credential with the verdict that its type can give by itself at `now`."""
+def _next_question(credential: Credential) -> datetime | None:
+    """Return when the vendor is to be asked again, or None for a value that nobody could use then."""
+    at = credential.validation.next_check_at
+    if at is None or credential.suspended or credential.newest.secret is None:
+        return None
+    return None if credential.ends and at >= credential.ends else at
+
+
+def own_verdict(credential: Credential, now: datetime) -> Outcome | None:
+    """Return what the type itself says of the value at `now`: that it is past its own end, or nothing."""
     if credential.ends_at is None or now < credential.ends_at:
-        return credential.but(validation=credential.validation.but(checked_at=now))
-    return credential.but(validation=Validation(status="invalid", checked_at=now, verdict_at=now, reason="value-ended"))
+        return None
+    return Outcome("invalid", VALUE_ENDED)

@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     StringConstraints,
     ValidationError,
     ValidationInfo,
@@ -18,6 +19,7 @@ from pydantic import (
 
 TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
 Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class SettingsInvalid(Exception):
@@ -61,8 +63,17 @@ class Settings(BaseModel):
     managed_identity_client_id: str | None = Field(
         default=None, description="Client id of the user-assigned identity; empty for the system-assigned one"
     )
+    outbound_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Networks whose addresses may be called though they are not public, as CIDRs separated by commas",
+    )
+    outbound_ports: frozenset[Port] = Field(
+        default=frozenset({443}),
+        min_length=1,
+        description="Ports that hosts of vendors and subscribers may be called at, separated by commas",
+    )
 
-    @field_validator("key_vault_urls", "tenants", mode="before")
+    @field_validator("key_vault_urls", "tenants", "outbound_networks", "outbound_ports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

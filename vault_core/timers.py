@@ -16,7 +16,14 @@ _log = logging.getLogger(__name__)
 
 def register(app: func.FunctionApp, vault: Vault) -> None:
     """Add one timer-triggered function to the app for each of the vault's timers."""
-    for work in (vault.expire_leases, vault.check_credentials, vault.check_rotations, vault.reconcile):
+    everything = (
+        vault.expire_leases,
+        vault.check_credentials,
+        vault.check_rotations,
+        vault.deliver_events,
+        vault.reconcile,
+    )
+    for work in everything:
         name = work.__name__
         trigger = app.timer_trigger(arg_name="timer", schedule=f"%VAULT_SCHEDULE_{name.upper()}%", use_monitor=True)
         app.function_name(name)(trigger(_function(name, work)))

@@ -29,7 +29,7 @@ from vault_core.errors import (
     SecretMissing,
     Unavailable,
 )
-from vault_core.new_values import ABANDONED_AFTER
+from vault_core.pending_values import ABANDONED_AFTER
 from vault_core.sealing import SealedTable
 from vault_core.stores import Delete, Insert, Row, Secrets
 from vault_core.transport import public_key_text

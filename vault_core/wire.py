@@ -71,7 +71,8 @@ def _in_utc(value: datetime) -> datetime:
     return instant
 
 
-def _iso_text(instant: datetime) -> str:
+def iso_text(instant: datetime) -> str:
+    """Return the instant as it goes over the wire: `2026-01-27T19:07:12.363Z`."""
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -79,7 +80,7 @@ Instant = Annotated[
     datetime,
     BeforeValidator(_read_rfc_3339),
     AfterValidator(_in_utc),
-    PlainSerializer(_iso_text, when_used="json"),
+    PlainSerializer(iso_text, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": INSTANT_PATTERN}),
 ]
 """An aware UTC `datetime`, 1970 to 9999: RFC 3339 with any offset in, `2026-01-27T19:07:12.363Z` out."""
@@ -93,6 +94,7 @@ RevealedSecret = Annotated[
 
 MAX_ERRORS = 20
 _SHOWN_NAME = re.compile(r"[A-Za-z]+(_[A-Za-z]+)*")
+_UNION_BRANCH = re.compile(r"(literal|tuple)\[.*\]")  # a step that pydantic adds, and no caller sent
 _MAX_SHOWN_NAME = 32
 _KNOWN_TO_PYDANTIC = frozenset(get_args(core_schema.ErrorType))
 _NOT_AN_OBJECT = "must be an object"
@@ -164,7 +166,8 @@ def _is_short_for_faults_inside(fault: ErrorDetails, places: list[tuple[int | st
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(step) if isinstance(step, int) else shown_name(step) for step in location)
+    steps = (step for step in location if not (isinstance(step, str) and _UNION_BRANCH.fullmatch(step)))
+    return ".".join(str(step) if isinstance(step, int) else shown_name(step) for step in steps)
 
 
 def shown_name(name: str) -> str:

@@ -8,15 +8,17 @@ import json
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from pydantic import BaseModel
 
 from tests.api.app import BY_NAME, SECRET, App
-from tests.api.test_negative_list import NAMING, path_of
+from tests.api.test_negative_list import NAMING, path_of, path_to
 from tests.api.test_operations import SUCCESSES, Furnished
+from tests.subscribers import subscribe
 from tests.vaults import ALICE, DEPLOY_AGENT, MONA, OTTO, person
+from tests.vendors import fill, publish
 from vault_core.identities import Role, is_identity_id
 
 EVERYBODY = person("root", *Role)
@@ -126,11 +128,15 @@ class TestANastyIdentifier:
     async def test_in_a_query_finds_nothing_that_it_does_not_name(self, any_app: App, operation: str) -> None:
         await any_app.create(marketplaces=["emea"])
         await any_app.send("POST", "/leases", ALICE, {"credential": "db-password"})
+        await fill(any_app.world, await publish(any_app.world), name="portal", marketplaces=["emea"])
+        subscription = (await subscribe(any_app.world)).subscription.id
         route = BY_NAME[operation]
+        path = path_to(route, dict.fromkeys(NAMING, "db-password") | {"subscription": subscription})
+        whole = {"product": "nw-mail", "environment": "production"} if operation == "resolve_credential" else {}
         for name in texts_in(route.query):
             for text in NASTY:
-                parameter = f"{name}.x={quote(text)}" if name == "metadata" else f"{name}={quote(text, safe='')}"
-                reply = await any_app.send(route.method, f"{path_of(route, '')}?{parameter}", EVERYBODY)
+                given = whole | {f"{name}.x" if name == "metadata" else name: text}
+                reply = await any_app.send(route.method, f"{path}?{urlencode(given, quote_via=quote)}", EVERYBODY)
                 assert reply.status in (200, 400, 404), (name, text)
                 if reply.status == 200 and (name, text) != ("name", "*"):
                     assert reply["items"] == [], (name, text)
@@ -171,7 +177,15 @@ FORGED = {
     "of a number too long": b"[" + b"9" * 1400 + b"]",
     "no JSON": b"\xff",
 }
-PAGED = ["/credentials", "/credentials?sort=name", "/credentials?sort=-ends", "/leases", "/lockers", "/audit"]
+PAGED = [
+    "/credentials",
+    "/credentials?sort=name",
+    "/credentials?sort=-ends",
+    "/leases",
+    "/lockers",
+    "/configurations",
+    "/audit",
+]
 
 
 class TestAForgedCursor:
@@ -179,7 +193,9 @@ class TestAForgedCursor:
     async def test_shows_nothing_that_the_listing_would_not(self, any_app: App, case: str) -> None:
         await any_app.create()
         await any_app.create(person("eve", *Role, tenant="fabrikam"), name="of fabrikam")
-        for path in [*PAGED, "/leases?credential=db-password"]:
+        await publish(any_app.world, person("eve", *Role, tenant="fabrikam"), audience=["northwind"])
+        subscription = (await subscribe(any_app.world)).subscription.id
+        for path in [*PAGED, "/leases?credential=db-password", f"/subscriptions/{subscription}/deliveries"]:
             mark = "&" if "?" in path else "?"
             reply = await any_app.send("GET", f"{path}{mark}cursor={cursor(FORGED[case])}", EVERYBODY)
             assert reply.status in (200, 400)
@@ -198,7 +214,7 @@ class TestAForgedCursor:
 )
 async def test_a_limit_out_of_bounds_is_refused(memory_app: App, operation: str, limit: str) -> None:
     route = BY_NAME[operation]
-    reply = await memory_app.send(route.method, f"{path_of(route, '')}?limit={limit}", EVERYBODY)
+    reply = await memory_app.send(route.method, f"{path_of(route, 'x')}?limit={limit}", EVERYBODY)
     assert (reply.code, reply.fields) == ((400, "invalid-input"), ["limit"])
 
 
@@ -207,7 +223,7 @@ async def test_a_filter_without_a_value_is_refused_and_not_passed_over(memory_ap
     route = BY_NAME[operation]
     for name in texts_in(route.query):
         for given in (f"{name}=", name, f"{name}=&limit=5" if name != "limit" else f"{name}=&sort=name"):
-            reply = await memory_app.send(route.method, f"{path_of(route, '')}?{given}", EVERYBODY)
+            reply = await memory_app.send(route.method, f"{path_of(route, 'x')}?{given}", EVERYBODY)
             assert (reply.code, reply.fields) == ((400, "invalid-input"), [name])
 
 

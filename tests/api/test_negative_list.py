@@ -12,15 +12,18 @@ import pytest
 from tests.api.app import BY_NAME, FOR_AGENTS, SECRET, App, Reply
 from tests.api.test_authentication import NOW, REFUSED, SETTINGS, KeyServer, token
 from tests.api.test_operations import ONE, SUCCESSES
-from tests.vaults import ALICE, BOB, CI_RUNNER, DEPLOY_AGENT, LOLA, MONA, OTTO, World, agent, person
+from tests.subscribers import subscribe
+from tests.vaults import ADA, ALICE, BOB, CI_RUNNER, DEPLOY_AGENT, LOLA, MONA, OTTO, World, agent, person
+from tests.vendors import publish
 from vault_core.api.authentication import TokenAuthenticator
 from vault_core.api.routing import Route
 from vault_core.identities import Caller, Role
 
 MALLORY = person("mallory", *Role, tenant="fabrikam")  # all there is, in another tenant
 TWIN = agent("deploy-agent", *Role, tenant="fabrikam")  # with the id of an agent of this one
+VERA = person("vera", Role.VENDOR)
 TRACED = {"X-Request-Id": "r-1", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
-NAMING = ("credential", "lease", "locker")
+NAMING = ("credential", "lease", "locker", "configuration", "subscription")
 OTHERWISE = {"owner": "id-bob", "member": "id-bob", "role": "finance-bots"}
 UNKNOWN_LEASE = f"{uuid4().hex}.n.{'0' * 32}"
 
@@ -40,7 +43,7 @@ def naming_in_fields() -> list[tuple[str, str, str]]:
 
 
 def path_of(route: Route, named: str) -> str:
-    """The path of the route with this text for whatever credential, lease or locker it names."""
+    """The path of the route with this text for whatever it names."""
     return path_to(route, dict.fromkeys(NAMING, named))
 
 
@@ -50,22 +53,23 @@ def path_to(route: Route, named: Mapping[str, str]) -> str:
 
 
 async def ask(app: App, operation: str, named: Mapping[str, str], caller: Caller) -> Reply:
-    """Send the operation's request with other credentials, leases or lockers in its path."""
+    """Send the operation's request to other credentials, leases or the like in its path."""
     route = BY_NAME[operation]
     headers = TRACED | ({"If-Match": '"x.0"'} if route.takes_if_match else {})
     return await app.send(route.method, path_to(route, named), caller, SUCCESSES[operation].body, headers)
 
 
 async def ask_by(app: App, operation: str, part: str, field: str, named: str, caller: Caller) -> Reply:
-    """Send the operation's request with another credential or lease in its query or body."""
+    """Send the operation's request with another credential, lease or the like in its query or body."""
     route, body = BY_NAME[operation], SUCCESSES[operation].body
     query = f"?{field}={named}" if part == "query" else ""
-    body = body | {field: named} if part == "body" else body
+    if part == "body":
+        body = body | {field: {"id": named} if field == "configuration" else named}
     return await app.send(route.method, path_of(route, named) + query, caller, body, TRACED)
 
 
 class Theirs:
-    """An app with what belongs to Alice and to the agent, and the ids that have leaked of it."""
+    """An app with what belongs to Alice, the agent, a vendor and an administrator, and the ids that leaked of it."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -78,6 +82,8 @@ class Theirs:
         self.inside = (await self.world.create(name="portal")).id
         self.locker = (await self.app.send("POST", "/lockers", ALICE, {"name": "shop"}))["id"]
         assert (await self.app.send("PUT", "/lockers/shop/credentials/portal", ALICE)).status == 200
+        self.configuration = (await publish(self.world, VERA, audience=["northwind"])).id
+        self.subscription = (await subscribe(self.world)).subscription.id
         self.before = await self.state()
         return self
 
@@ -88,6 +94,8 @@ class Theirs:
                 (ONE, ALICE),
                 ("/credentials/portal", ALICE),
                 ("/lockers/shop", ALICE),
+                (f"/configurations/{self.configuration}", VERA),
+                (f"/subscriptions/{self.subscription}", ADA),
                 (f"/leases/{self.lease}", DEPLOY_AGENT),
             )
         ]
@@ -98,6 +106,9 @@ class Theirs:
         parameters = BY_NAME[operation].parameters
         if "lease" in parameters:
             return [({"lease": self.lease}, {"lease": UNKNOWN_LEASE})]
+        for parameter, known_id in (("configuration", self.configuration), ("subscription", self.subscription)):
+            if parameter in parameters:
+                return [({parameter: one}, {parameter: str(uuid4())}) for one in (known_id, known_id.upper())]
         credentials = (
             [self.inside, "portal", "Portal"]
             if "locker" in parameters
@@ -141,6 +152,7 @@ class TestAForeignTenant:
             "lease": [(theirs.lease, UNKNOWN_LEASE)],
             "credential": [(theirs.credential, str(uuid4())), ("db-password", "no-such")],
             "locker": [(theirs.locker, str(uuid4())), ("shop", "no-such")],
+            "configuration": [(theirs.configuration, str(uuid4()))],
         }[field]
         for known, unknown in pairs:
             foreign = await ask_by(theirs.app, operation, part, field, known, MALLORY)
@@ -149,10 +161,18 @@ class TestAForeignTenant:
         assert await theirs.state() == theirs.before
 
     async def test_lists_nothing_of_this_one(self, theirs: Theirs) -> None:
-        for path in ("/credentials", "/credentials?sort=name", "/leases", "/lockers"):
+        for path in (
+            "/credentials",
+            "/credentials?sort=name",
+            "/leases",
+            "/lockers",
+            "/configurations",
+            "/subscriptions",
+        ):
             assert (await theirs.app.send("GET", path, MALLORY)).body == {"items": []}
         events = (await theirs.app.send("GET", "/audit", MALLORY))["items"]
         assert events == []
+        assert (await theirs.app.send("GET", "/summary", MALLORY))["total"] == 0
 
     async def test_may_use_the_same_names_and_keys(self, theirs: Theirs) -> None:
         key = {"Idempotency-Key": "k"}
@@ -168,9 +188,10 @@ class TestAStrangerOfTheTenant:
     @pytest.mark.parametrize("operation", naming_in_path())
     async def test_gets_the_answer_of_an_unknown_id(self, theirs: Theirs, operation: str) -> None:
         for stranger in (BOB, CI_RUNNER):
+            may_ask = any(map(stranger.has, BY_NAME[operation].roles))
             for known, unknown in theirs.leaked(operation):
                 hidden = await ask(theirs.app, operation, known, stranger)
-                assert hidden.code == (404, "not-found")
+                assert hidden.code == ((404, "not-found") if may_ask else (403, "access-denied"))
                 assert hidden == await ask(theirs.app, operation, unknown, stranger)
         assert await theirs.state() == theirs.before
 
@@ -178,7 +199,7 @@ class TestAStrangerOfTheTenant:
     async def test_learns_nothing_by_naming_it_in_a_query_or_body(
         self, theirs: Theirs, operation: str, part: str, field: str
     ) -> None:
-        named = theirs.locker if field == "locker" else theirs.credential
+        named = {"locker": theirs.locker, "configuration": theirs.configuration}.get(field, theirs.credential)
         hidden = await ask_by(theirs.app, operation, part, field, named, BOB)
         assert hidden == await ask_by(theirs.app, operation, part, field, str(uuid4()), BOB)
         assert hidden.status in (403, 404) or hidden.body == {"items": []}

@@ -219,3 +219,104 @@ def test_the_bounds_of_lockers_and_attributes_are_described() -> None:
 def test_each_conflict_with_a_locker_is_described(method: str, path: str, codes: set[str]) -> None:
     conflict = SERVED["paths"][f"/api/v1{path}"][method]["responses"]["409"]["$ref"]
     assert set(conflict.rpartition("/")[2].split(".")) == codes
+
+
+@pytest.mark.parametrize(
+    ("model", "required", "optional"),
+    [
+        ("ConfigurationView", "id vendor name state createdAt updatedAt", "latest draft signingSecrets"),
+        ("ConfigurationVersionView", "version definition publishedAt", ""),
+        ("SigningSecretView", "createdAt", "until"),
+        ("OutcomeView", "status reason fieldErrors", ""),
+        ("TryConfiguration", "fields", "environment marketplaces"),
+        ("UpgradeCredential", "", "version fields"),
+        ("CheckedView", "check validation", ""),
+        ("CheckView", "at version trigger by status reason fieldErrors", ""),
+        ("SummaryView", "total status validation type rotationDue", ""),
+        ("CreateLease", "", "credential product environment marketplace configuration owner ttl purpose"),
+        ("PinnedConfigurationView", "id version vendor", ""),
+    ],
+)
+def test_configurations_and_checks_are_described(model: str, required: str, optional: str) -> None:
+    assert SCHEMAS[model]["properties"].keys() == {*required.split(), *optional.split()}
+    assert set(SCHEMAS[model].get("required", ())) == set(required.split())
+
+
+def schemas_within(part: object) -> set[str]:
+    """The names of the schemas that a part of the document refers to, at whatever depth."""
+    found: set[str] = set()
+    pending = [name.rpartition("/")[2] for name in references(part)]
+    while pending:
+        name = pending.pop()
+        if name not in found and name in SCHEMAS:
+            found.add(name)
+            pending += [each.rpartition("/")[2] for each in references(SCHEMAS[name])]
+    return found
+
+
+def answered_with(described: Any, secret: str) -> bool:
+    """Whether one of the successful answers of the operation can hold a field of this name."""
+    answers = [answer for status, answer in described["responses"].items() if status < "300"]
+    return any(secret in SCHEMAS[name].get("properties", {}) for name in schemas_within(answers))
+
+
+def test_no_answer_holds_a_value_or_a_signing_secret_but_the_one_that_is_for_it() -> None:
+    operations = [described for methods in SERVED["paths"].values() for described in methods.values()]
+    assert {one["operationId"] for one in operations if answered_with(one, "value")} == {"create_lease"}
+    assert {one["operationId"] for one in operations if answered_with(one, "signingSecret")} == {
+        "create_configuration",
+        "rotate_configuration_secret",
+        "create_subscription",
+        "rotate_subscription_secret",
+    }
+
+
+def test_what_a_credential_is_wanted_for_is_described() -> None:
+    selector = SERVED["paths"]["/api/v1/credentials/resolve"]["get"]["parameters"]
+    assert {one["name"]: one["required"] for one in selector} == {
+        "product": True,
+        "environment": True,
+        "marketplace": False,
+        "configuration": False,
+        "owner": False,
+    }
+
+
+def test_what_asks_a_vendor_or_a_subscriber_says_when_it_may_be_asked_again() -> None:
+    paced = {
+        described["operationId"]: described["responses"]["429"]["$ref"].rpartition("/")[2]
+        for methods in SERVED["paths"].values()
+        for described in methods.values()
+        if "429" in described["responses"]
+    }
+    assert paced == dict.fromkeys(
+        [
+            "create_credential",
+            "rotate_credential",
+            "upgrade_credential",
+            "validate_credential",
+            "publish_configuration",
+            "try_configuration",
+            "try_subscription",
+        ],
+        "too-soon",
+    )
+    assert "Retry-After" in SERVED["components"]["responses"]["too-soon"]["headers"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "codes"),
+    [
+        ("get", "/credentials/resolve", {"credential-ambiguous"}),
+        ("delete", "/configurations/{configuration}", {"configuration-in-use"}),
+        (
+            "post",
+            "/configurations/{configuration}/publish",
+            {"configuration-not-usable", "validation-endpoint-unfit", "idempotency-key-reused"},
+        ),
+        ("post", "/configurations/{configuration}/deprecate", {"configuration-not-usable", "idempotency-key-reused"}),
+    ],
+)
+def test_each_conflict_with_a_configuration_is_described(method: str, path: str, codes: set[str]) -> None:
+    conflict = SERVED["paths"][f"/api/v1{path}"][method]["responses"]["409"]["$ref"]
+    assert set(conflict.rpartition("/")[2].split(".")) == codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tests import subscribers
 from tests.api.app import BY_NAME, App, Reply
 from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, LOLA, MONA, OTTO, VIC, World, person
+from tests.vendors import GOOD, NORA, definition, fill, publish, publish_anew
 from vault_core import errors
 from vault_core.audit import Event
 from vault_core.identities import Caller
@@ -19,11 +22,12 @@ from vault_core.stores import Stores
 NOBODY = person("nobody")
 NO_STORE = "no-store"
 API_KEY = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+SIGNING_SECRET = re.compile(rb"whsec_[A-Za-z0-9+/=]{32,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that succeeds in the furnished world; `{lease}` in the path is the agent's lease.
+    """A request that succeeds in the furnished world; `{lease}` and the like in the path are of its `ids`.
 
     With `needs_tag` it is sent with the tag of what its path names.
     """
@@ -38,6 +42,10 @@ class Ask:
 
 ONE = "/credentials/db-password"
 LOCKER = "/lockers/shop"
+FILLED = "/credentials/northwind"
+CONFIGURATION, SUBSCRIPTION = "/configurations/{configuration}", "/subscriptions/{subscription}"
+OF_VENDORS = ("/configurations", "/credentials/resolve", FILLED)
+DEFINITION = definition().model_dump(mode="json", by_alias=True, exclude_none=True)
 SUCCESSES = {
     "create_credential": Ask("/credentials", BOB, {"name": "stripe", "type": "api-key", "value": API_KEY}, status=201),
     "list_credentials": Ask("/credentials?sort=-name&limit=200", MONA),
@@ -50,8 +58,22 @@ SUCCESSES = {
     "resume_credential": Ask(f"{ONE}/resume", ALICE),
     "transfer_credential": Ask(f"{ONE}/owner/id-bob", LOLA),
     "list_versions": Ask(f"{ONE}/versions", ALICE),
+    "resolve_credential": Ask("/credentials/resolve?product=nw-mail&environment=production", ALICE),
+    "upgrade_credential": Ask(f"{FILLED}/upgrade", ALICE, {"version": 2}),
+    "validate_credential": Ask(f"{FILLED}/validate", ALICE),
+    "list_validations": Ask(f"{FILLED}/validations", ALICE),
     "set_own_values": Ask("/credentials/portal/own-values", ALICE, {"fields": {"pin": "correct horse"}}),
     "remove_own_values": Ask("/credentials/portal/own-values", ALICE, status=204),
+    "create_configuration": Ask("/configurations", NORA, DEFINITION, status=201),
+    "list_configurations": Ask("/configurations?limit=200", ALICE),
+    "read_configuration": Ask(CONFIGURATION, ALICE),
+    "replace_configuration": Ask(CONFIGURATION, NORA, DEFINITION, needs_tag=True),
+    "delete_configuration": Ask("/configurations/{draft}", NORA, status=204),
+    "publish_configuration": Ask(f"{CONFIGURATION}/publish", NORA),
+    "deprecate_configuration": Ask(f"{CONFIGURATION}/deprecate", NORA),
+    "rotate_configuration_secret": Ask(f"{CONFIGURATION}/rotate-secret", NORA),
+    "try_configuration": Ask(f"{CONFIGURATION}/test", NORA, {"fields": {"apiKey": GOOD}}),
+    "list_configuration_versions": Ask(f"{CONFIGURATION}/versions", ALICE),
     "create_locker": Ask("/lockers", BOB, {"name": "finance", "description": "of the office"}, status=201),
     "list_lockers": Ask("/lockers?limit=200", ALICE),
     "read_locker": Ask(LOCKER, ALICE),
@@ -69,6 +91,16 @@ SUCCESSES = {
     "read_lease": Ask("/leases/{lease}", DEPLOY_AGENT),
     "renew_lease": Ask("/leases/{lease}/renew", DEPLOY_AGENT, {"ttl": "2h"}),
     "revoke_lease": Ask("/leases/{lease}", DEPLOY_AGENT, status=204),
+    "create_subscription": Ask("/subscriptions", ADA, {"url": subscribers.URL, "events": ["lease.*"]}, status=201),
+    "list_subscriptions": Ask("/subscriptions", ADA),
+    "read_subscription": Ask(SUBSCRIPTION, ADA),
+    "update_subscription": Ask(SUBSCRIPTION, ADA, {"events": ["*"]}, needs_tag=True),
+    "delete_subscription": Ask(SUBSCRIPTION, ADA, status=204),
+    "try_subscription": Ask(f"{SUBSCRIPTION}/test", ADA),
+    "rotate_subscription_secret": Ask(f"{SUBSCRIPTION}/rotate-secret", ADA),
+    "list_deliveries": Ask(f"{SUBSCRIPTION}/deliveries?state=pending", ADA),
+    "replay_deliveries": Ask(f"{SUBSCRIPTION}/replay", ADA),
+    "read_summary": Ask("/summary", MONA),
     "list_audit_events": Ask("/audit?event=lease.created", OTTO),
     "read_tenant": Ask("/tenant", ADA),
     "replace_tenant": Ask("/tenant", ADA, {"noticePeriod": "14d"}),
@@ -81,33 +113,52 @@ AUTHENTICATED = [name for name, route in BY_NAME.items() if not route.anonymous]
 WITH_ROLES = [name for name, route in BY_NAME.items() if route.roles]
 TAGGED = [name for name, route in BY_NAME.items() if route.takes_if_match]
 CACHED = [name for name, route in BY_NAME.items() if 304 in route.answers]
-REFERENCES = ("credential", "lease", "locker")
+REFERENCES = ("credential", "lease", "locker", "configuration", "subscription")
 NAMED = [(name, one) for name, route in BY_NAME.items() for one in route.parameters if one in REFERENCES]
 
 
+SHOWING_A_SECRET = {
+    "create_configuration",
+    "rotate_configuration_secret",
+    "create_subscription",
+    "rotate_subscription_secret",
+}
+
+
 class Furnished:
-    """An app with a credential of Alice, a lease of the agent on it, and a locker with another one in it."""
+    """An app with a credential of Alice, a lease of the agent on it, and a locker with another one in it.
+
+    Where it matters, she made a third one from a configuration of Northwind's, of which there is a newer version and a
+    draft.
+    """
 
     def __init__(self) -> None:
         self.world = World()
         self.app = App(self.world)
-        self.lease = ""
+        self.ids: dict[str, str] = {}
 
     async def ask(self, operation: str, **changed: Any) -> Reply:
         """Send the operation's request, changed as told; `extra` is put behind the path."""
-        if not self.lease:
-            await self._furnish()
+        await self.furnish(operation)
         ask = SUCCESSES[operation]
         headers = dict(ask.headers) | changed.get("headers", {})
         if ask.needs_tag and "headers" not in changed:
-            headers["If-Match"] = (await self.app.send("GET", ask.path, ask.caller)).etag
-        path = changed.get("path", ask.path).format(lease=self.lease) + changed.get("extra", "")
+            headers["If-Match"] = (await self.app.send("GET", ask.path.format(**self.ids), ask.caller)).etag
+        path = changed.get("path", ask.path).format(**self.ids) + changed.get("extra", "")
         caller, body = changed.get("caller", ask.caller), changed.get("body", ask.body)
         return await self.app.send(BY_NAME[operation].method, path, caller, body, headers)
 
+    async def furnish(self, operation: str) -> None:
+        """Create what the operation's request needs, unless it is there."""
+        if "lease" not in self.ids:
+            await self._furnish()
+        if "configuration" not in self.ids and SUCCESSES[operation].path.startswith(OF_VENDORS):
+            await self._furnish_with_configurations()
+
     async def _furnish(self) -> None:
         await self.world.create_for_agents(metadata={"team": "shop"})
-        self.lease = (await self.world.lease()).lease.id
+        self.ids["lease"] = (await self.world.lease()).lease.id
+        self.ids["subscription"] = (await subscribers.subscribe(self.world)).subscription.id
         attributes = [{"name": "user"}, {"name": "pin", "userProvided": True}]
         await self.world.create(name="portal", value=None, attributes=attributes)
         for method, path, body in (
@@ -118,6 +169,15 @@ class Furnished:
             ("PUT", f"{LOCKER}/credentials/portal", None),
         ):
             assert (await self.app.send(method, path, ALICE, body)).status in (200, 201)
+
+    async def _furnish_with_configurations(self) -> None:
+        configurations, now = self.world.vault.configurations, self.world.clock()
+        published = await publish(self.world)
+        await fill(self.world, published)
+        await publish_anew(self.world, published)
+        await configurations.edit(NORA, published.id, definition(), None, now)
+        drafted = await configurations.create(NORA, definition(), None, now)
+        self.ids |= {"configuration": published.id, "draft": drafted.configuration.id}
 
 
 @pytest.fixture
@@ -153,8 +213,14 @@ async def test_its_answer_is_not_stored_and_names_the_request(furnished: Furnish
 @pytest.mark.parametrize("operation", BY_NAME)
 async def test_only_a_lease_shows_a_value(furnished: Furnished, operation: str) -> None:
     reply = await furnished.ask(operation)
-    shown = b"correct horse" in reply.content or API_KEY.encode() in reply.content
+    shown = any(value.encode() in reply.content for value in ("correct horse", API_KEY, GOOD))
     assert shown is (operation == "create_lease")
+
+
+@pytest.mark.parametrize("operation", BY_NAME)
+async def test_only_what_makes_a_signing_secret_shows_it(furnished: Furnished, operation: str) -> None:
+    reply = await furnished.ask(operation)
+    assert bool(SIGNING_SECRET.search(reply.content)) is (operation in SHOWING_A_SECRET)
 
 
 @pytest.mark.parametrize("operation", AUTHENTICATED)
@@ -216,11 +282,12 @@ async def test_what_is_not_there_is_not_found(furnished: Furnished, operation: s
 
 @pytest.mark.parametrize("operation", TAGGED)
 async def test_a_stale_tag_is_refused_and_changes_nothing(furnished: Furnished, operation: str) -> None:
-    await furnished.ask("read_me")
-    before = await furnished.world.audit()
+    await furnished.furnish(operation)
+    caller = SUCCESSES[operation].caller
+    before = await furnished.world.audit(caller.tenant if caller else "")
     reply = await furnished.ask(operation, headers={"If-Match": '"123456789012.7.active"'})
     assert reply.code == (412, "stale-version")
-    assert await furnished.world.audit() == before
+    assert await furnished.world.audit(caller.tenant if caller else "") == before
 
 
 @pytest.mark.parametrize("given", ["*", '"*"', "x", '"a", "b"', ""])
@@ -234,7 +301,7 @@ NEEDING_A_TAG = [name for name in TAGGED if BY_NAME[name].needs_if_match]
 
 
 def test_what_changes_a_whole_thing_cannot_do_without_a_tag() -> None:
-    assert NEEDING_A_TAG == ["update_credential", "replace_locker"]
+    assert NEEDING_A_TAG == ["update_credential", "replace_configuration", "replace_locker", "update_subscription"]
 
 
 @pytest.mark.parametrize("operation", NEEDING_A_TAG)
@@ -259,7 +326,7 @@ async def test_another_tag_gets_the_whole_answer(furnished: Furnished, operation
 
 @pytest.mark.parametrize("operation", AUTHENTICATED)
 async def test_when_no_store_answers_it_says_when_to_try_again(furnished: Furnished, operation: str) -> None:
-    await furnished.ask("read_me")
+    await furnished.furnish(operation)
     furnished.app = App(World(_Gone.stores()))
     if operation == "read_me":
         assert (await furnished.ask(operation)).status == 200
@@ -275,7 +342,10 @@ class _Gone:
     @classmethod
     def stores(cls) -> Stores:
         gone: Any = cls()
-        return Stores(gone, gone, gone, gone, gone)
+        return Stores(gone, gone, gone, gone, gone, gone)
+
+    def new_name(self, tenant: str) -> str:
+        return f"gone/{tenant}"  # asks nobody
 
     def __getattr__(self, name: str) -> Any:
         async def unavailable(*_: object, **__: object) -> None:

@@ -77,7 +77,7 @@ class Scene:
 
 async def furnished(owner: Caller, *, inside: bool) -> Scene:
     """Return a new scene in which the credentials are the owner's, and inside the locker or not."""
-    world = World(Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), ListedSecrets()))
+    world = World(Stores(MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), MemoryTable(), ListedSecrets()))
     lockers, now = world.vault.lockers, world.clock()
     locker = await lockers.create(OWNER, DefineLocker(name="shop"), None, now)
     members = {PEOPLE[who].identity.id: Permission(held) for who, held in MEMBERS.items()}

@@ -18,7 +18,7 @@ from local.cloud import LocalCloud
 from local.key_vault.faults import Fault
 from tests.end_to_end.canaries import Canary, canaries, spoken
 
-TIMERS = ("expire_leases", "check_credentials", "check_rotations", "reconcile")
+TIMERS = ("expire_leases", "check_credentials", "check_rotations", "deliver_events", "reconcile")
 ANYONE = {"allowedIdentities": [{"type": "any"}]}
 OUTAGES = (
     Fault(status=429, retry_after=30, times=2),
@@ -55,11 +55,17 @@ def _hands_over(method: str, url: str, status: int) -> bool:
     return method == "GET" and "/attributevalues" in url and "encryptionKey" not in url and status == 200
 
 
+def _issues(method: str, url: str, status: int) -> bool:
+    """Whether this shows a secret that signs, once."""
+    return method == "POST" and url.endswith(("/configurations", "/subscriptions", "/rotate-secret")) and status < 300
+
+
 @dataclass
 class Story:
     """Tells the story to a vault. Keeps the answers, those that hand values over apart, and the values that were sent.
 
     Of these, `own` are by whose they are, `masked` not to be read with all others; `proofs` prove who one is.
+    `issued` are the answers that show secrets that sign, and `signing` these.
     """
 
     cloud: LocalCloud
@@ -72,6 +78,8 @@ class Story:
     own: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     masked: list[str] = field(default_factory=list)
     proofs: list[str] = field(default_factory=list)
+    issued: list[Answer] = field(default_factory=list)
+    signing: list[str] = field(default_factory=list)
 
     def new(self, whose: str | None = None) -> str:
         """Return a value that nobody has seen: everybody's, or the own one of a consumer."""
@@ -120,7 +128,11 @@ class Story:
             method, URL(url, encoded=True), data=content, headers=typed | dict(headers)
         ) as reply:
             answer = Answer(by, f"{method} {url}", reply.status, reply.headers, await reply.text())
-        (self.grants if _hands_over(method, url, answer.status) else self.answers).append(answer)
+        if _issues(method, url, answer.status):
+            self.issued.append(answer)
+            self.signing.append(answer.body["signingSecret"])
+        else:
+            (self.grants if _hands_over(method, url, answer.status) else self.answers).append(answer)
         return answer
 
     async def _live_through(self, canary: Canary, other: Canary) -> None:

@@ -14,6 +14,7 @@ from azure.keyvault.secrets.aio import SecretClient
 from local.cloud import TABLES, LocalCloud
 from tests.contents import Contents, read_contents
 from tests.invariants import broken_rules, unfinished
+from tests.outbound import FakeOutbound
 from tests.stores.tokens import key_vault_token, storage_token
 from tests.vaults import Clock, agent, person
 from vault_core.credential import Credential
@@ -21,6 +22,7 @@ from vault_core.credential_requests import CreateCredential, RotateCredential
 from vault_core.grants import Granted
 from vault_core.identities import Caller, Role
 from vault_core.locker import DefineLocker, Locker
+from vault_core.outbound import Outbound
 from vault_core.repeats import Once
 from vault_core.stores import Stores
 from vault_core.stores.key_vault import open_key_vaults
@@ -33,18 +35,22 @@ ANYONE = [{"type": "any"}]
 
 @dataclass
 class Site:
-    """Three workers of one app, over the same stores, and a tenant of their own."""
+    """Three workers of one app, over the same stores, a tenant of their own, and one that is a vendor to it."""
 
     tenant: str
     stores: Stores
     listing: SecretClient
     clock: Clock = field(default_factory=Clock)
+    outbound: Outbound = field(default_factory=FakeOutbound)
     workers: list[Vault] = field(init=False)
     alice: Caller = field(init=False)
+    nora: Caller = field(init=False)
 
     def __post_init__(self) -> None:
-        self.workers = [Vault(self.stores, [self.tenant], self.clock) for _ in range(3)]
+        tenants = (self.tenant, f"{self.tenant}-vendor")
+        self.workers = [Vault(self.stores, tenants, self.clock, self.outbound) for _ in range(3)]
         self.alice = person("alice", Role.USER, tenant=self.tenant)
+        self.nora = agent("nora", Role.VENDOR, tenant=tenants[1])
 
     def agent(self, number: int) -> Caller:
         return agent(f"agent-{number}", Role.USER, tenant=self.tenant)
@@ -57,7 +63,7 @@ class Site:
             "policy": {"allowedIdentities": ANYONE} | policy,
         }
         wanted = CreateCredential.model_validate(body)
-        return (await self.workers[worker].credentials.create(self.alice, wanted, once, self.clock())).credential
+        return (await self.workers[worker].creations.create(self.alice, wanted, once, self.clock())).credential
 
     def bot(self, number: int) -> Caller:
         """An agent whose token bears the role `bots`, by which it may be a consumer of lockers."""
@@ -67,7 +73,7 @@ class Site:
         """Create a credential of Alice's: these attributes, without a value yet, and a `pin` that consumers give."""
         attributes = [*({"name": one} for one in standard), {"name": "pin", "userProvided": True}]
         wanted = CreateCredential.model_validate({"name": name, "type": "generic-secret", "attributes": attributes})
-        return (await self.workers[0].credentials.create(self.alice, wanted, None, self.clock())).credential
+        return (await self.workers[0].creations.create(self.alice, wanted, None, self.clock())).credential
 
     async def create_locker(self, name: str) -> Locker:
         """Create a locker of Alice's that bots consume."""
@@ -110,7 +116,7 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(local_parts: LocalCloud) -> AsyncIterator[Site]:
+async def open_site(local_parts: LocalCloud, outbound: Outbound | None = None) -> AsyncIterator[Site]:
     """Tables of the test's own, in Azurite; the Key Vault is shared, by tenants that nobody else has."""
     async with AsyncExitStack() as stack:
         transport = await stack.enter_async_context(open_transport())
@@ -124,4 +130,5 @@ async def open_site(local_parts: LocalCloud) -> AsyncIterator[Site]:
         token, url = key_vault_token(local_parts), local_parts.key_vault.url
         secrets = open_key_vaults([url], token, transport, verify_domain=False)
         listing = SecretClient(url, token, transport=transport, verify_challenge_resource=False)
-        yield Site(f"tenant-{own}", Stores(**tables, secrets=secrets), listing)
+        stores = Stores(**tables, secrets=secrets)
+        yield Site(f"tenant-{own}", stores, listing, outbound=outbound or FakeOutbound())

@@ -9,6 +9,7 @@ import logging
 import urllib.parse
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,21 +19,32 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from local.cloud import PROJECT, TABLES, LocalCloud, local_cloud
-from local.ports import Ports
+from local.ports import HOST, Ports
+from local.serving import serving
+from local.vendor import Conduct
 from tests.acting import FIRST, SECOND, Reply
 from tests.conftest import AUTHORITY, background_loop
 from tests.end_to_end.canaries import Search, spoken
 from tests.end_to_end.canary_attributes import tell_of_attributes
 from tests.end_to_end.canary_objects import everything_that_holds_a_value
 from tests.end_to_end.canary_story import Story
+from tests.end_to_end.canary_vendors import receive_everything, subscribe_to_everything, tell_of_vendors
+from tests.end_to_end.echoing_vendor import EchoingVendor
 from tests.end_to_end.sites import Site, open_site
+from tests.end_to_end.vendor_sites import ask, fill, probing_site, publish
 from tests.faults import Fault, Plan
 from tests.operations import REQUESTS
 from tests.stores.tokens import storage_token
 from tests.sweeping import calls_of, faults_of, world_before
+from tests.vaults import person
+from vault_core.audit import Event
 from vault_core.credential_requests import CreateCredential
+from vault_core.errors import ValueRefused
+from vault_core.identities import Role
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import table_client
+from vault_core.subscription import CreateSubscription
+from vault_core.vendor_answers import WITHHELD
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +54,7 @@ class Evidence:
     """Everything that the story left behind; the files are those of the local cloud after its end."""
 
     story: Story
+    vendor: EchoingVendor
     log: list[str]
     rows: list[str]
     files: dict[str, bytes] = field(default_factory=dict)
@@ -50,24 +63,38 @@ class Evidence:
     def search(self) -> Search:
         return Search({secret for canary in self.story.sent for secret in canary.secrets})
 
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """Answers but those that show a secret once, what was logged, what is in rows, and what was sent out."""
+        answers = ((one.asked[:60], one.whole) for one in (*self.story.answers, *self.story.grants))
+        sent = ((text[:120], text) for text in (*self.vendor.asked_with, *self.vendor.told))
+        kept = ((text[:120], text) for text in (*self.log, *self.rows))
+        return [*answers, *sent, *kept]
+
 
 async def live(folder: Path) -> Evidence:
     """Let the whole cloud live through the story, and end it."""
     log: list[str] = []
     ports = Ports.any_free()
+    port = ports.claimed().vendor
+    vendor = EchoingVendor(f"http://{HOST}:{port}")
     async with (
+        serving(vendor.application(), port),
         local_cloud(folder=folder, ports=ports, app=PROJECT, authority=AUTHORITY, on_log=log.append) as cloud,
         aiohttp.ClientSession() as session,
     ):
         story = Story(cloud, session, uuid.uuid4().hex, uuid.uuid4().hex)
         await tell_of_attributes(story)
+        await subscribe_to_everything(story, vendor)
+        await tell_of_vendors(story, vendor)
         await story.tell()
+        await receive_everything(story, vendor)
         rows: list[str] = []
         async with open_transport() as transport:
             for name in TABLES:
                 client = table_client(cloud.tables_url, name, storage_token(cloud), transport)
                 rows += [f"{name} {dict(row)}" async for row in client.list_entities()]
-    return Evidence(story, log, rows)
+    return Evidence(story, vendor, log, rows)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +166,43 @@ def test_no_other_answer_holds_a_value(evidence: Evidence) -> None:
     assert evidence.search.places((answer.asked[:60], answer.whole) for answer in answers) == []
 
 
+def test_a_vendor_is_told_values_in_one_place_alone(evidence: Evidence) -> None:
+    vendor = evidence.vendor
+    assert len(vendor.asked) >= 20
+    assert all(evidence.search.finds_in(text) for values in vendor.asked for text in values.values() if len(text) > 64)
+    assert evidence.search.places((text[:120], text) for text in vendor.asked_with) == []
+
+
+def test_what_a_vendor_repeats_of_a_value_is_not_shown(evidence: Evidence) -> None:
+    told = [one for one in evidence.story.answers if WITHHELD in one.text]
+    assert {one.asked.partition(" ")[0] for one in told} == {"GET", "POST"}
+    assert {"/validations", "/validate", "?validate=true"} <= {
+        end for one in told for end in ("/validations", "/validate", "?validate=true") if one.asked.endswith(end)
+    }
+
+
+def test_no_event_that_is_sent_out_holds_a_value(evidence: Evidence) -> None:
+    events = {event for event in Event if any(f'"type":"{event}"' in text for text in evidence.vendor.told)}
+    assert events >= {
+        Event.CREDENTIAL_VALIDATED,
+        Event.CREDENTIAL_ROTATED,
+        Event.SUBSCRIPTION_CREATED,
+        Event.LEASE_CREATED,
+    }
+    assert evidence.search.places((text[:120], text) for text in evidence.vendor.told) == []
+
+
+def test_a_secret_that_signs_is_in_the_answer_that_shows_it_and_nowhere_else(evidence: Evidence) -> None:
+    secrets = {part for one in evidence.story.signing for part in (one, one.removeprefix("whsec_"))}
+    raw = {base64.b64decode(one.removeprefix("whsec_")).hex() for one in evidence.story.signing}
+    search = Search(secrets | raw)
+    assert len(evidence.story.issued) >= 8
+    assert all(search.finds_in(one.text) for one in evidence.story.issued)
+    assert search.places([*evidence.texts, *evidence.files.items()]) == []
+    assert [name for name, text in evidence.texts if "whsec_" in text] == []
+    assert evidence.search.places((one.asked[:60], one.whole) for one in evidence.story.issued) == []
+
+
 def test_no_log_line_holds_a_value(evidence: Evidence) -> None:
     assert any("operation=create_credential status=500" in line for line in evidence.log)
     assert any("timer=reconcile" in line for line in evidence.log)
@@ -188,7 +252,7 @@ async def test_the_lowest_level_of_logging_shows_no_value(site: Site, caplog: py
     body = {"name": "watched", "type": "generic-secret", "value": spoken(mark)}
     wanted = CreateCredential.model_validate(body)
     vault, now = site.workers[0], site.clock()
-    await vault.credentials.create(site.alice, wanted, None, now)
+    await vault.creations.create(site.alice, wanted, None, now)
     await site.workers[1].grants.grant(site.alice, "watched", None, None, now)
     await site.rotate("watched", f"{mark} anew")
     await _watch_parts(site, mark)
@@ -208,6 +272,31 @@ async def _watch_parts(site: Site, mark: str) -> None:
     assert [one.value and one.value.get_secret_value() for one in read] == [f"{mark} own"]
     await values.remove(site.alice, parts.id, host, now)
     await values.forget_own(site.alice, parts.id, now)
+
+
+async def test_the_lowest_level_of_logging_shows_nothing_of_what_is_sent_out(
+    local_parts: LocalCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    mark, vendor = uuid.uuid4().hex, local_parts.vendor
+    async with probing_site(local_parts) as site:
+        vault, ada = site.workers[0], person("ada", Role.ADMIN, tenant=site.tenant)
+        wish = CreateSubscription(url=f"{vendor.url}/events", events=("*",))
+        subscribed = await vault.subscriptions.create(ada, wish, None, site.clock())
+        configuration = await publish(site, f"{vendor.url}/validate")
+        issued = await vault.configurations.rotate_secret(site.nora, configuration.id, None, site.clock())
+        for key in (f"nw_test_{mark}", f"nw_live_{mark}"):
+            with suppress(ValueRefused):
+                await fill(site, configuration, "mail", key=key, validate=True)
+        vendor.conduct = Conduct(broken=True)
+        await ask(site, "mail")
+        vendor.reset()
+        site.clock.pass_by(minutes=2)
+        await vault.deliver_events()
+    assert (vendor.calls, len(vendor.events) > 3) == (0, True)
+    signing = [one.secret.get_secret_value().removeprefix("whsec_") for one in (subscribed, issued)]
+    search = Search([mark, *signing])
+    assert search.places((line[:80], line) for line in caplog.text.splitlines()) == []
 
 
 async def test_no_object_shows_the_value_that_it_holds() -> None:

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason="there is no Python 3.13 on this machine, and the worker needs it"),
 ]
 SCRIPT = Path(__file__).with_name("worker_process.py")
-TIMERS = ("expire_leases", "check_credentials", "check_rotations", "reconcile")
+TIMERS = ("expire_leases", "check_credentials", "check_rotations", "reconcile", "deliver_events")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ EVERY_ROUTE = (*ROUTES, *CONTROL_ROOM_ROUTES)
 
 
 def http(operation: str, token: str = "", body: Any = None, **params: str) -> dict[str, Any]:
-    """An HTTP invocation as the host sends it: header names in lower case."""
+    """An HTTP invocation as the host sends it: header names in lower case. What the path does not name is the query."""
     route = next(route for route in EVERY_ROUTE if route.name == operation)
     headers = {"content-type": "application/json"} if body is not None else {}
     headers |= {"authorization": f"Bearer {token}"} if token else {}
@@ -71,7 +71,8 @@ def http(operation: str, token: str = "", body: Any = None, **params: str) -> di
         "method": route.method,
         "url": f"https://vault.example{route.path}",
         "headers": headers,
-        "params": params,
+        "params": {name: text for name, text in params.items() if name in route.parameters},
+        "query": {name: text for name, text in params.items() if name not in route.parameters},
         "body": json.dumps(body) if body is not None else "",
     }
 
@@ -101,6 +102,9 @@ def test_the_worker_serves_what_is_asked(worker_python: Path, local_parts: Local
         http("create_credential", alice, {"name": name, "type": "generic-secret", "value": value}),
         http("create_lease", alice, {"credential": name}),
         http("read_credential", alice, credential=name),
+        http("list_configurations", alice, limit="5"),
+        http("resolve_credential", alice, product="nothing-of-the-kind", environment="test"),
+        http("read_summary", alice),
         http("control_room_list_credentials", alice, {"page": {"length": 1}}),
         http("delete_credential", alice, credential=name),
         http("read_openapi"),
@@ -108,11 +112,13 @@ def test_the_worker_serves_what_is_asked(worker_python: Path, local_parts: Local
         http("read_health"),
     )
     *http_answers, health = [answer for answer in worker.answers if answer]
-    assert [answer["status"] for answer in http_answers] == [401, 201, 201, 200, 200, 204, 200]
-    refused, created, leased, read, listed, deleted, _ = http_answers
+    assert [answer["status"] for answer in http_answers] == [401, 201, 201, 200, 200, 404, 200, 200, 204, 200]
+    refused, created, leased, read, offered, _, summary, listed, deleted, _ = http_answers
     assert refused["headers"]["WWW-Authenticate"] == "Bearer"
     assert json.loads(leased["body"])["value"] == value
     assert json.loads(read["body"]) == json.loads(created["body"])
+    assert "items" in json.loads(offered["body"])
+    assert json.loads(summary["body"])["total"] >= 1
     assert json.loads(listed["body"])["page"]["total"] >= 1
     assert not deleted["body"]
     assert health["status"] == 200

@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import aiohttp
@@ -26,7 +27,7 @@ from tests.local.test_functions_host import APP, write_app
 
 pytestmark = pytest.mark.slow
 
-ANY_PORTS = ("functions", "identity", "key-vault", "tables")
+ANY_PORTS = ("functions", "identity", "vendor", "key-vault", "tables")
 
 
 def command(state: Path, *arguments: str) -> list[str]:
@@ -183,14 +184,14 @@ async def test_a_taken_port_is_named_with_the_option_that_changes_it(tmp_path: P
 
 def test_the_parts_never_get_the_same_free_port() -> None:
     ports = Ports.any_free().claimed()
-    assert len({ports.functions, ports.identity, ports.key_vault, ports.tables}) == 4
+    assert len(set(asdict(ports).values())) == len(fields(Ports))
 
 
 def test_a_port_is_claimed_for_the_part_it_was_given_to() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = Ports(functions=0, identity=0, key_vault=0, tables=taken.getsockname()[1])
+        ports = Ports(functions=0, identity=0, vendor=0, key_vault=0, tables=taken.getsockname()[1])
         with pytest.raises(PortTaken, match="--port-tables"):
             ports.claimed()
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from vault_core.api.routing import Answer, Call
-from vault_core.audit import AuditEvent, AuditQuery, Event, Outcome
+from vault_core.audit import AuditEventView, AuditQuery, Event, Outcome
 from vault_core.cursors import Cursor, decoded, encoded
 from vault_core.errors import FieldError, InvalidInput
-from vault_core.identities import Identity
 from vault_core.names import as_id
 from vault_core.vault import Vault
 from vault_core.wire import Instant, WireModel
 
 _LOOKED_BACK = timedelta(days=30)
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-
-
-class AuditEventView(WireModel):
-    """Something that was done or refused."""
-
-    id: str
-    event: str
-    at: Instant
-    tenant: str
-    identity: Identity
-    outcome: Outcome
-    credential_id: str | None = None
-    credential_name: str | None = None
-    lease_id: str | None = None
-    details: dict[str, Any]
 
 
 class AuditEventList(WireModel):
@@ -73,7 +57,7 @@ async def list_audit_events(vault: Vault, call: Call[None, AuditFilter]) -> Answ
         fault = FieldError("since", "must be before until")
         raise InvalidInput("The time range is empty; give an earlier since.", (fault,))
     page = await vault.audit.query(call.caller.tenant, query, limit=wanted.limit, after=decoded(wanted.cursor))
-    return Answer(200, AuditEventList(items=tuple(map(_view, page.events)), next=encoded(page.after)))
+    return Answer(200, AuditEventList(items=tuple(map(AuditEventView.of, page.events)), next=encoded(page.after)))
 
 
 async def _credential_id(vault: Vault, call: Call[None, AuditFilter]) -> str | None:
@@ -82,7 +66,3 @@ async def _credential_id(vault: Vault, call: Call[None, AuditFilter]) -> str | N
         return None
     # A name stands for the credential that has it now: what had it before is found by its id.
     return as_id(reference) or await vault.credentials.id_of(call.caller.tenant, reference)
-
-
-def _view(event: AuditEvent) -> AuditEventView:
-    return AuditEventView(**{name: getattr(event, name) for name in AuditEventView.model_fields})

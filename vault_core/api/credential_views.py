@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from vault_core.credential import Credential, Environment, State, Status, Versio
 from vault_core.credentials import Shown
 from vault_core.identities import Identity
 from vault_core.policies import LeasePolicy
+from vault_core.validation import Check, Trigger, Validation
+from vault_core.vendor_answers import FieldFault, Verdict
 from vault_core.wire import Instant, WireModel
 
 
@@ -25,13 +28,56 @@ class SuspensionView(WireModel):
     reason: str | None = None
 
 
-class ValidationView(WireModel):
-    """What is known of whether the value works."""
+class FieldFaultView(WireModel):
+    """What a vendor finds wrong with a field; an empty `field` stands for the whole."""
 
-    status: str
+    field: str
+    message: str
+
+
+class ValidationView(WireModel):
+    """What is known of whether the value works: the verdict that stands. `unknown` answers do not change it."""
+
+    status: Verdict
     checked_at: Instant
     verdict_at: Instant
-    reason: str | None = None
+    reason: Annotated[str | None, Field(description="Short code of the verdict")] = None
+    field_errors: tuple[FieldFaultView, ...]
+    next_check_at: Annotated[Instant | None, Field(description="When the vendor is asked again")] = None
+    consecutive_unknown: Annotated[int, Field(description="Answers in a row that said nothing")]
+
+
+class CheckView(WireModel):
+    """One check of the value."""
+
+    at: Instant
+    version: int
+    trigger: Trigger
+    by: Identity
+    status: Verdict
+    reason: str
+    field_errors: tuple[FieldFaultView, ...]
+
+
+class CheckedView(WireModel):
+    """What a check found, and what is known since."""
+
+    check: CheckView
+    validation: ValidationView
+
+
+class CheckList(WireModel):
+    """The last checks of a credential, up to 100, newest first."""
+
+    items: tuple[CheckView, ...]
+
+
+class PinnedConfigurationView(WireModel):
+    """The version of a vendor's configuration that a credential was made from."""
+
+    id: str
+    version: int
+    vendor: str
 
 
 class AttributeView(WireModel):
@@ -69,6 +115,7 @@ class CredentialView(WireModel):
     metadata: dict[str, str]
     policy: Annotated[LeasePolicy, Field(description="The credential's own rules")]
     effective_policy: Annotated[LeasePolicy, Field(description="The rules that hold, with the tenant's defaults")]
+    configuration: PinnedConfigurationView | None = None
     environment: Environment
     marketplaces: tuple[str, ...]
     valid_from: Instant | None = None
@@ -125,9 +172,32 @@ def credential_view(shown: Shown, now: datetime) -> CredentialView:
         attributes=tuple(map(_attribute_view, credential.attributes)),
         effective_policy=rules.policy_of(credential.policy),
         rotation_due_at=rotation.rotation_due_at(credential, rules),
-        validation=ValidationView(**dict(credential.validation)),
+        configuration=_pinned_view(credential),
+        validation=validation_view(credential.validation),
         suspended=SuspensionView(**dict(suspended)) if suspended else None,
     )
+
+
+def validation_view(validation: Validation) -> ValidationView:
+    """Return what callers see of what is known of a value."""
+    copied = {name: getattr(validation, name) for name in _COPIED_OF_VALIDATION}
+    return ValidationView(**copied, field_errors=faults_view(validation.field_errors))
+
+
+def check_view(check: Check) -> CheckView:
+    """Return what callers see of a check."""
+    copied = {name: getattr(check, name) for name in _COPIED_OF_CHECK}
+    return CheckView(**copied, field_errors=faults_view(check.field_errors))
+
+
+def faults_view(faults: Iterable[FieldFault]) -> tuple[FieldFaultView, ...]:
+    """Return what callers see of what a vendor found wrong."""
+    return tuple(FieldFaultView(field=one.field, message=one.message) for one in faults)
+
+
+def _pinned_view(credential: Credential) -> PinnedConfigurationView | None:
+    pinned = credential.configuration
+    return PinnedConfigurationView(id=pinned.id, version=pinned.version, vendor=pinned.vendor) if pinned else None
 
 
 def _attribute_view(attribute: Attribute) -> AttributeView:
@@ -156,6 +226,9 @@ _COPIED = CredentialView.model_fields.keys() & Credential.model_fields.keys() - 
     "validation",
     "suspended",
     "attributes",
+    "configuration",
 }
+_COPIED_OF_VALIDATION = ValidationView.model_fields.keys() - {"field_errors"}
+_COPIED_OF_CHECK = CheckView.model_fields.keys() - {"field_errors"}
 _COPIED_OF_ATTRIBUTE = AttributeView.model_fields.keys() & Attribute.model_fields.keys()
 _COPIED_OF_VERSION = VersionView.model_fields.keys() & Version.model_fields.keys()

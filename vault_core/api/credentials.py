@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from vault_core.api.credential_views import (
+    CheckedView,
+    CheckList,
     CredentialList,
     OwnValuesView,
+    check_view,
     credential_view,
     current_status,
+    validation_view,
     version_list,
 )
 from vault_core.api.repeated import once
@@ -19,17 +23,22 @@ from vault_core.credential_requests import (
     RotateCredential,
     SetOwnValues,
     UpdateCredential,
+    UpgradeCredential,
+    ValidateQuery,
     WithReason,
 )
 from vault_core.credentials import Shown
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import can_be_proved
+from vault_core.resolution import Selector
 from vault_core.vault import Vault
 
 
-async def create_credential(vault: Vault, call: Call[CreateCredential]) -> Answer:
+async def create_credential(vault: Vault, call: Call[CreateCredential, ValidateQuery]) -> Answer:
     """Create a credential; the caller becomes its owner."""
-    shown = await vault.credentials.create(call.caller, call.body, once(call, "create"), call.now)
+    shown = await vault.creations.create(
+        call.caller, call.body, once(call, "create"), call.now, validate=call.query.validate_
+    )
     location = {"Location": f"/api/v1/credentials/{shown.credential.id}"}
     return Answer(201, credential_view(shown, call.now), location, _etag(shown, call))
 
@@ -54,11 +63,17 @@ async def update_credential(vault: Vault, call: Call[UpdateCredential]) -> Answe
     )
 
 
-async def rotate_credential(vault: Vault, call: Call[RotateCredential]) -> Answer:
+async def rotate_credential(vault: Vault, call: Call[RotateCredential, ValidateQuery]) -> Answer:
     """Replace the value; leases on the old one run to their end."""
     reference = call.path["credential"]
     shown = await vault.credentials.rotate(
-        call.caller, reference, call.body, call.if_match, once(call, f"rotate {reference}"), call.now
+        call.caller,
+        reference,
+        call.body,
+        call.if_match,
+        once(call, f"rotate {reference}"),
+        call.now,
+        validate=call.query.validate_,
     )
     return shown_credential(shown, call)
 
@@ -115,6 +130,32 @@ async def remove_own_values(vault: Vault, call: Call) -> Answer:
     return Answer(204)
 
 
+async def upgrade_credential(vault: Vault, call: Call[UpgradeCredential]) -> Answer:
+    """Move a credential on to a newer version of the configuration that it was made from."""
+    reference = call.path["credential"]
+    return shown_credential(
+        await vault.upgrades.upgrade(call.caller, reference, call.body, call.if_match, call.now), call
+    )
+
+
+async def validate_credential(vault: Vault, call: Call) -> Answer:
+    """Check now whether the value of a credential works."""
+    checked = await vault.validations.validate(call.caller, call.path["credential"], call.now)
+    known = validation_view(checked.shown.credential.validation)
+    return Answer(200, CheckedView(check=check_view(checked.check), validation=known))
+
+
+async def list_validations(vault: Vault, call: Call) -> Answer:
+    """List the last checks of a credential."""
+    checks = await vault.validations.history(call.caller, call.path["credential"], call.now)
+    return Answer(200, CheckList(items=tuple(map(check_view, checks))))
+
+
+async def resolve_credential(vault: Vault, call: Call[None, Selector]) -> Answer:
+    """Find the credential to use for a product, in an environment, for a marketplace."""
+    return shown_credential(await vault.resolution.read(call.caller, call.query, call.now), call)
+
+
 async def list_versions(vault: Vault, call: Call) -> Answer:
     """List the versions of a credential with their active leases."""
     shown = await vault.credentials.read(call.caller, call.path["credential"], call.now)
@@ -136,5 +177,5 @@ def shown_credential(shown: Shown, call: Call[Any, Any]) -> Answer:
 
 
 def _etag(shown: Shown, call: Call[Any, Any]) -> str:
-    status, verdict = current_status(shown, call.now), shown.credential.validation.status
-    return shown.credential.tag(f"{status.value}-{verdict}-{shown.rules.revision}")
+    status, known = current_status(shown, call.now), shown.credential.validation
+    return shown.credential.tag(f"{status.value}-{int(known.checked_at.timestamp() * 1000)}-{shown.rules.revision}")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from vault_core.api import decoding, problems, strict_json
+from vault_core import strict_json
+from vault_core.api import decoding, problems
 from vault_core.api.routing import Answer, Route, Text
 from vault_core.errors import VaultError
 

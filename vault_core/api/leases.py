@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from vault_core.api.repeated import once
 from vault_core.api.routing import Answer, Call
+from vault_core.configuration import ProductId
+from vault_core.credential import Environment
+from vault_core.credential_requests import ConfigurationId, Marketplace
 from vault_core.cursors import Cursor, decoded, encoded
 from vault_core.durations import Duration
-from vault_core.identities import Identity, Purpose
+from vault_core.identities import Identity, IdentityId, Purpose
 from vault_core.lease import Cap, Lease, LeaseState
 from vault_core.leases import LeasePage, Seen
+from vault_core.resolution import Selector
 from vault_core.vault import Vault
 from vault_core.wire import Instant, RevealedSecret, WireModel
 
 
 class CreateLease(WireModel):
-    """Which credential to lease, by name or id, for how long at most, and what for."""
+    """Which credential to lease, for how long at most, and what for.
 
-    credential: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    It is named by its name or id, or by what it is wanted for: `product`, `environment`, `marketplace`,
+    `configuration` and `owner`, as when it is resolved.
+    """
+
+    credential: Annotated[str | None, StringConstraints(min_length=1, max_length=128)] = None
+    product: ProductId | None = None
+    environment: Environment | None = None
+    marketplace: Marketplace | None = None
+    configuration: ConfigurationId | None = None
+    owner: IdentityId | None = None
     ttl: Duration | None = None
     purpose: Purpose | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        selecting = bool(self._selecting)
+        if (self.credential is None) is not selecting:
+            raise ValueError("give either `credential`, or `product` and `environment` with or without what narrows")
+        if selecting and (self.product is None or self.environment is None):
+            raise ValueError("a selector needs both `product` and `environment`")
+        return self
+
+    @property
+    def selector(self) -> Selector | None:
+        """What the credential is wanted for, unless it is named."""
+        if self.credential is not None:
+            return None
+        return Selector.model_validate(self._selecting)
+
+    @property
+    def _selecting(self) -> dict[str, str]:
+        return self.model_dump(include=set(Selector.model_fields), exclude_none=True)
 
 
 class RenewLease(WireModel):
@@ -78,7 +111,11 @@ async def create_lease(vault: Vault, call: Call[CreateLease]) -> Answer:
     """Lease a credential: the answer holds its value."""
     wanted = call.body
     caller = replace(call.caller, identity=call.caller.identity.with_purpose(wanted.purpose))
-    granted = await vault.grants.grant(caller, wanted.credential, wanted.ttl, once(call, "lease"), call.now)
+    repeat, reference = once(call, "lease"), wanted.credential
+    if wanted.selector:
+        reference = await vault.grants.named_before(caller, repeat)
+        reference = reference or await vault.resolution.id_to_lease(caller, wanted.selector, call.now)
+    granted = await vault.grants.grant(caller, reference or "", wanted.ttl, repeat, call.now)
     view = GrantedLease(**_copied(granted.lease), state=LeaseState.ACTIVE, value=granted.value, fields_=granted.fields)
     return Answer(201, view, {"Location": f"/api/v1/leases/{granted.lease.id}"})
 

@@ -25,6 +25,7 @@ STATUSES: dict[type[errors.VaultError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.ValueRefused: 422,
     errors.PreconditionRequired: 428,
+    errors.TooSoon: 429,
     errors.VaultError: 500,
     errors.NotSupported: 501,
     errors.Unavailable: 503,
@@ -82,7 +83,7 @@ def headers_of(refusal: errors.VaultError) -> dict[str, str]:
     """Return the headers that belong to the refusal: how to authenticate, when to try again."""
     if isinstance(refusal, errors.Unauthenticated):
         return {"WWW-Authenticate": "Bearer"}
-    if isinstance(refusal, errors.LeaseLimitReached | errors.Unavailable):
+    if isinstance(refusal, errors.LeaseLimitReached | errors.TooSoon | errors.Unavailable):
         return {"Retry-After": _whole_seconds(refusal.retry_after)}
     return {}
 

@@ -7,30 +7,64 @@ A role here is the least that is needed to ask; what a caller may do to a creden
 
 from __future__ import annotations
 
-from vault_core.api import audit, credentials, health, leases, lockers, tenant
+from vault_core.api import audit, configurations, credentials, health, leases, lockers, subscriptions, summary, tenant
 from vault_core.api.audit import AuditEventList, AuditFilter
-from vault_core.api.credential_views import CredentialList, CredentialView, OwnValuesView, VersionList
+from vault_core.api.configurations import (
+    ConfigurationList,
+    ConfigurationQuery,
+    ConfigurationVersionList,
+    ConfigurationView,
+    IssuedConfiguration,
+    OutcomeView,
+    TryConfiguration,
+)
+from vault_core.api.credential_views import (
+    CheckedView,
+    CheckList,
+    CredentialList,
+    CredentialView,
+    OwnValuesView,
+    VersionList,
+)
 from vault_core.api.description import described
 from vault_core.api.health import HealthView
 from vault_core.api.leases import CreateLease, GrantedLease, LeaseList, LeaseQuery, LeaseView, RenewLease
 from vault_core.api.lockers import LockerList, LockerQuery, LockerView, SetMember
 from vault_core.api.routing import Open, Route
+from vault_core.api.subscriptions import (
+    DeliveryList,
+    DeliveryQuery,
+    IssuedSubscription,
+    ReplayDeliveries,
+    ReplayResult,
+    SubscriptionItems,
+    SubscriptionView,
+    TrialResult,
+)
+from vault_core.api.summary import SummaryView
 from vault_core.api.tenant import MeView, TenantView
+from vault_core.configuration import Definition
 from vault_core.credential_listing import CredentialQuery
 from vault_core.credential_requests import (
     CreateCredential,
     RotateCredential,
     SetOwnValues,
     UpdateCredential,
+    UpgradeCredential,
+    ValidateQuery,
     WithReason,
 )
 from vault_core.errors import (
+    ConfigurationInUse,
+    ConfigurationNotUsable,
+    CredentialAmbiguous,
     CredentialChanged,
     CredentialExpired,
     CredentialIncomplete,
     CredentialInLocker,
     CredentialNotUsable,
     CredentialRevoked,
+    EndpointUnfit,
     LastOwner,
     LeaseEnded,
     LeaseLimitReached,
@@ -40,17 +74,25 @@ from vault_core.errors import (
     NotFound,
     PreconditionRequired,
     StaleVersion,
+    SubscriptionDisabled,
+    SubscriptionLimitReached,
+    TooSoon,
     ValueRefused,
     VersionLimitReached,
     VersionRotated,
 )
 from vault_core.identities import Role
 from vault_core.locker import DefineLocker
+from vault_core.resolution import Selector
+from vault_core.subscription import CreateSubscription, UpdateSubscription
 from vault_core.tenants import ReplaceTenantRules
 
 VIEWER, USER = Role.VIEWER, Role.USER
+ADMIN = Role.ADMIN
 AUDITORS = (Role.ADMIN, Role.AUDITOR)
 SEEING = (Role.VIEWER, Role.LOCKER_ADMIN)
+VENDOR = Role.VENDOR
+OFFERED = (Role.VIEWER, Role.VENDOR)
 
 UNLEASABLE = (CredentialRevoked, CredentialExpired, CredentialNotUsable, CredentialIncomplete)
 CHANGING = (CredentialRevoked, CredentialChanged)
@@ -59,6 +101,10 @@ ALL = "/api/v1/credentials"
 ONE = "/api/v1/credentials/{credential}"
 LOCKERS = "/api/v1/lockers"
 LOCKER = "/api/v1/lockers/{locker}"
+SUBSCRIPTIONS = "/api/v1/subscriptions"
+SUBSCRIPTION = "/api/v1/subscriptions/{subscription}"
+CONFIGURATIONS = "/api/v1/configurations"
+CONFIGURATION = "/api/v1/configurations/{configuration}"
 LEASES = "/api/v1/leases"
 LEASE = "/api/v1/leases/{lease}"
 
@@ -67,7 +113,9 @@ ONE_SHOWN = {200: CredentialView}
 # fmt: off
 ROUTES = described(
     Route("POST", ALL, credentials.create_credential, USER, {201: CredentialView}, body=CreateCredential,
-          problems=(NameTaken, NotFound, ValueRefused)),
+          query=ValidateQuery, problems=(NameTaken, NotFound, ValueRefused, ConfigurationNotUsable, TooSoon)),
+    Route("GET", ALL + "/resolve", credentials.resolve_credential, SEEING, ONE_SHOWN, query=Selector,
+          problems=(NotFound, CredentialAmbiguous)),
     Route("GET", ALL, credentials.list_credentials, SEEING, {200: CredentialList}, query=CredentialQuery),
     Route("GET", ONE, credentials.read_credential, SEEING, {200: CredentialView, 304: None}),
     Route("PATCH", ONE, credentials.update_credential, VIEWER, ONE_SHOWN, body=UpdateCredential,
@@ -75,7 +123,13 @@ ROUTES = described(
     Route("DELETE", ONE, credentials.delete_credential, VIEWER, {204: None},
           problems=(StaleVersion, CredentialInLocker, CredentialChanged)),
     Route("POST", ONE + "/rotate", credentials.rotate_credential, SEEING, ONE_SHOWN, body=RotateCredential,
-          problems=(StaleVersion, ValueRefused, VersionLimitReached, *CHANGING)),
+          query=ValidateQuery,
+          problems=(StaleVersion, ValueRefused, VersionLimitReached, ConfigurationNotUsable, TooSoon, *CHANGING)),
+    Route("POST", ONE + "/upgrade", credentials.upgrade_credential, VIEWER, ONE_SHOWN, body=UpgradeCredential,
+          problems=(StaleVersion, ValueRefused, VersionLimitReached, ConfigurationNotUsable, TooSoon, *CHANGING)),
+    Route("POST", ONE + "/validate", credentials.validate_credential, VIEWER, {200: CheckedView},
+          problems=(ConfigurationNotUsable, TooSoon, *CHANGING)),
+    Route("GET", ONE + "/validations", credentials.list_validations, SEEING, {200: CheckList}),
     Route("POST", ONE + "/revoke", credentials.revoke_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=(CredentialChanged,)),
     Route("POST", ONE + "/suspend", credentials.suspend_credential, VIEWER, ONE_SHOWN, body=WithReason,
@@ -90,6 +144,26 @@ ROUTES = described(
           problems=(ValueRefused, *CHANGING)),
     Route("DELETE", ONE + "/own-values", credentials.remove_own_values, USER, {204: None},
           problems=(CredentialChanged,)),
+
+    Route("POST", CONFIGURATIONS, configurations.create_configuration, VENDOR, {201: IssuedConfiguration},
+          body=Definition, problems=(NotFound,)),
+    Route("GET", CONFIGURATIONS, configurations.list_configurations, OFFERED, {200: ConfigurationList},
+          query=ConfigurationQuery),
+    Route("GET", CONFIGURATION, configurations.read_configuration, OFFERED, {200: ConfigurationView, 304: None}),
+    Route("PUT", CONFIGURATION, configurations.replace_configuration, VENDOR, {200: ConfigurationView}, body=Definition,
+          problems=(StaleVersion, PreconditionRequired)),
+    Route("DELETE", CONFIGURATION, configurations.delete_configuration, VENDOR, {204: None},
+          problems=(StaleVersion, ConfigurationInUse)),
+    Route("POST", CONFIGURATION + "/publish", configurations.publish_configuration, VENDOR, {200: ConfigurationView},
+          problems=(StaleVersion, ConfigurationNotUsable, EndpointUnfit, TooSoon)),
+    Route("POST", CONFIGURATION + "/deprecate", configurations.deprecate_configuration, VENDOR,
+          {200: ConfigurationView}, problems=(StaleVersion, ConfigurationNotUsable)),
+    Route("POST", CONFIGURATION + "/rotate-secret", configurations.rotate_configuration_secret, VENDOR,
+          {200: IssuedConfiguration}, problems=(StaleVersion,)),
+    Route("POST", CONFIGURATION + "/test", configurations.try_configuration, VENDOR, {200: OutcomeView},
+          body=TryConfiguration, problems=(ValueRefused, ConfigurationNotUsable, TooSoon)),
+    Route("GET", CONFIGURATION + "/versions", configurations.list_configuration_versions, OFFERED,
+          {200: ConfigurationVersionList}),
 
     Route("POST", LOCKERS, lockers.create_locker, USER, {201: LockerView}, body=DefineLocker,
           problems=(NameTaken, NotFound)),
@@ -113,13 +187,30 @@ ROUTES = described(
           problems=(CredentialChanged,)),
 
     Route("POST", LEASES, leases.create_lease, USER, {201: GrantedLease}, body=CreateLease,
-          problems=(NotFound, LeaseLimitReached, LeaseEnded, *UNLEASABLE)),
+          problems=(NotFound, LeaseLimitReached, LeaseEnded, CredentialAmbiguous, *UNLEASABLE)),
     Route("GET", LEASES, leases.list_leases, USER, {200: LeaseList}, query=LeaseQuery, problems=(NotFound,)),
     Route("GET", LEASE, leases.read_lease, USER, {200: LeaseView}),
     Route("POST", LEASE + "/renew", leases.renew_lease, USER, {200: LeaseView}, body=RenewLease,
           problems=(LeaseEnded, VersionRotated, *UNLEASABLE)),
     Route("DELETE", LEASE, leases.revoke_lease, USER, {204: None}),
 
+    Route("POST", SUBSCRIPTIONS, subscriptions.create_subscription, ADMIN, {201: IssuedSubscription},
+          body=CreateSubscription, problems=(NotFound, SubscriptionLimitReached)),
+    Route("GET", SUBSCRIPTIONS, subscriptions.list_subscriptions, ADMIN, {200: SubscriptionItems}),
+    Route("GET", SUBSCRIPTION, subscriptions.read_subscription, ADMIN, {200: SubscriptionView, 304: None}),
+    Route("PATCH", SUBSCRIPTION, subscriptions.update_subscription, ADMIN, {200: SubscriptionView},
+          body=UpdateSubscription, problems=(StaleVersion, PreconditionRequired)),
+    Route("DELETE", SUBSCRIPTION, subscriptions.delete_subscription, ADMIN, {204: None}, problems=(StaleVersion,)),
+    Route("POST", SUBSCRIPTION + "/test", subscriptions.try_subscription, ADMIN, {200: TrialResult},
+          problems=(TooSoon,)),
+    Route("POST", SUBSCRIPTION + "/rotate-secret", subscriptions.rotate_subscription_secret, ADMIN,
+          {200: IssuedSubscription}),
+    Route("GET", SUBSCRIPTION + "/deliveries", subscriptions.list_deliveries, ADMIN, {200: DeliveryList},
+          query=DeliveryQuery),
+    Route("POST", SUBSCRIPTION + "/replay", subscriptions.replay_deliveries, ADMIN, {200: ReplayResult},
+          body=ReplayDeliveries, problems=(SubscriptionDisabled,)),
+
+    Route("GET", "/api/v1/summary", summary.read_summary, SEEING, {200: SummaryView}),
     Route("GET", "/api/v1/audit", audit.list_audit_events, AUDITORS, {200: AuditEventList}, query=AuditFilter,
           problems=(NotFound,)),
     Route("GET", "/api/v1/tenant", tenant.read_tenant, Role.ADMIN, {200: TenantView, 304: None}),

@@ -92,7 +92,7 @@ def read_fields(type_name: str, spec: Sequence[Field], fields: Fields) -> dict[s
         _add_unknown(faults, name, known)
     for field in spec:
         if field.name in fields:
-            faults.attempt(field.name, partial(_check_text, fields[field.name]))
+            faults.attempt(field.name, partial(check_text, fields[field.name]))
         elif field.required:
             faults.add(field.name, "is missing")
     faults.refuse_any()
@@ -107,7 +107,8 @@ def _add_unknown(faults: Faults, name: str, known: set[str]) -> None:
         faults.add("*", f"holds an unknown field; {allowed}")
 
 
-def _check_text(given: SecretStr) -> None:
+def check_text(given: SecretStr) -> None:
+    """Refuse what is empty, over `MAX_CHARACTERS`, or not Unicode."""
     text = given.get_secret_value()
     if not text:
         raise Fault("is empty")

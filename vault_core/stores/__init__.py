@@ -191,4 +191,5 @@ class Stores:
     leases: Table
     due: Table
     audit: Table
+    catalog: Table
     secrets: Secrets

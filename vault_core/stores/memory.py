@@ -7,6 +7,7 @@ import json
 import uuid
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from operator import eq, ge, gt, le, lt, ne
@@ -95,6 +96,15 @@ class MemoryTable:
         self._partitions: dict[bytes, _Partition] = {}
         self._order: list[bytes] = []
         self._etags = count(1)
+
+    def copy(self) -> MemoryTable:
+        """Return a table that holds the same, and goes its own way."""
+        twin = MemoryTable()
+        twin._partitions = {
+            at: _Partition(one.name, dict(one.rows), list(one.order)) for at, one in self._partitions.items()
+        }
+        twin._order, twin._etags = list(self._order), copy(self._etags)
+        return twin
 
     async def read(self, partition: str, key: str) -> Row:
         check_key(partition, key)

@@ -2,6 +2,7 @@
 
     expiry.py       expire_leases, and forgetting leases that ended long ago
     notices.py      check_rotations, check_credentials
+    deliveries.py   deliver_events
     reconciler.py   reconcile: finishes or undoes what a crash left half-done
 
 Each run is bounded in time and number, can be cut short anywhere, and may run twice at once. One failure does not

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from vault_core.audit import AuditLog
+from vault_core.concurrency import batches
 from vault_core.credential import State
 from vault_core.credential_rows import CredentialRows
 from vault_core.endings import Endings
@@ -31,7 +32,7 @@ from vault_core.lease_rows import (
 )
 from vault_core.names import as_id
 from vault_core.stores import Discard, Keys, Put, Row
-from vault_core.upkeep.runs import Report, Run, batches
+from vault_core.upkeep.runs import Report, Run
 
 _log = logging.getLogger(__name__)
 

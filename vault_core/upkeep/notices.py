@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from vault_core import agenda, rotation
 from vault_core.agenda import Entry, Queue
-from vault_core.audit import AuditLog, Event
+from vault_core.audit import AuditLog
 from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
 from vault_core.errors import RowChanged, RowMissing
@@ -35,10 +35,6 @@ class Notices:
         """Announce, once each: rotation due, about to end, ended."""
         return await self._look_at_due(run, Queue.ROTATION, self._announce)
 
-    async def check_credentials(self, run: Run) -> Report:
-        """Find values that are past their own end, and tell the audit when a verdict changes."""
-        return await self._look_at_due(run, Queue.CHECK, self._check)
-
     async def _look_at_due(self, run: Run, queue: Queue, look: Look) -> Report:
         async def look_at(tenant: str) -> Report:
             entries = await agenda.due(self._credentials.table, tenant, queue, run.now, _ENTRIES)
@@ -52,7 +48,7 @@ class Notices:
             found = await self._credentials.read(tenant, entry.subject)
         except RowMissing:
             found = None
-        if found is None or not _is_current(entry, queue, found.credential):
+        if found is None or not is_current(entry, queue, found.credential):
             await self._credentials.table.commit(Discard(tenant, entry.row.key))
             return 0
         try:
@@ -68,7 +64,7 @@ class Notices:
             one.event.by(
                 run.caller(found.tenant),
                 credential.rotation_look_at,
-                id=_stable_id(credential.id, one.key),
+                id=stable_id(credential.id, one.key),
                 credential_id=credential.id,
                 credential_name=credential.name,
                 details={"since": one.at.isoformat(timespec="seconds")},
@@ -80,26 +76,12 @@ class Notices:
             await self._audit.write(*events)
         await self._credentials.replace(found, rotation.announced(credential, due), rules, _gone(entry))
 
-    async def _check(self, run: Run, entry: Entry, found: Found) -> None:
-        before, after = found.credential, rotation.checked(found.credential, run.now)
-        if before.check_look_at and after.validation.status != before.validation.status:
-            event = Event.CREDENTIAL_VALIDATED.by(
-                run.caller(found.tenant),
-                before.check_look_at,
-                id=_stable_id(before.id, entry.row.key),
-                credential_id=before.id,
-                credential_name=before.name,
-                details={"status": after.validation.status, "reason": after.validation.reason},
-            )
-            await self._audit.write(event)
-        rules = await self._tenants.rules(found.tenant)
-        await self._credentials.replace(found, after, rules, _gone(entry))
-
     async def _leave(self, entry: Entry) -> None:
         """Nothing to do: the entry stays due, and the next run finds it."""
 
 
-def _is_current(entry: Entry, queue: Queue, credential: Credential) -> bool:
+def is_current(entry: Entry, queue: Queue, credential: Credential) -> bool:
+    """Return whether the credential still names this entry; others are left over from before it changed."""
     look_at = credential.rotation_look_at if queue is Queue.ROTATION else credential.check_look_at
     return look_at is not None and entry.row.key == agenda.key(queue, look_at, credential.id)
 
@@ -108,6 +90,6 @@ def _gone(entry: Entry) -> Discard:
     return Discard(entry.row.partition, entry.row.key)
 
 
-def _stable_id(*parts: str) -> str:
+def stable_id(*parts: str) -> str:
     """Return an event id that is the same however often the event is told."""
     return sha256("|".join(parts).encode()).hexdigest()[:24]

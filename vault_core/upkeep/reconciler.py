@@ -8,11 +8,14 @@ from datetime import timedelta
 
 from vault_core import agenda
 from vault_core.agenda import Entry, Queue, Task
+from vault_core.configuration_removal import ConfigurationRemoval
 from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
 from vault_core.endings import Endings
 from vault_core.errors import RowChanged
 from vault_core.stores import Discard, Insert, Keys, Replace
+from vault_core.stores.removals import discard_all
+from vault_core.subscriptions import Subscriptions
 from vault_core.tenants import Tenants
 from vault_core.upkeep.runs import Report, Run
 
@@ -32,11 +35,15 @@ class Reconciler:
         tenant_names: Iterable[str],
         credentials: CredentialRows,
         endings: Endings,
+        removal: ConfigurationRemoval,
+        subscriptions: Subscriptions,
         tenants: Tenants,
     ) -> None:
         self._tenant_names = sorted(tenant_names)
         self._credentials = credentials
         self._endings = endings
+        self._removal = removal
+        self._subscriptions = subscriptions
         self._tenants = tenants
 
     async def reconcile(self, run: Run) -> Report:
@@ -61,16 +68,13 @@ class Reconciler:
         while entries := await agenda.due(self._credentials.table, tenant, Queue.FORGET, run.now, _REQUESTS):
             if run.over:
                 return Report(count, left_some=True)
-            gone = [Discard(tenant, key) for entry in entries for key in (entry.row.key, entry.subject)]
-            try:
-                await self._credentials.table.commit(*gone)
-            except RowChanged:  # a twin of this timer was faster with some of them
-                for one in gone:
-                    await self._credentials.table.commit(one)
+            keys = [key for entry in entries for key in (entry.row.key, entry.subject)]
+            await discard_all(self._credentials.table, tenant, keys)
             count += len(entries)
         return Report(count)
 
     async def _finish(self, run: Run, entry: Entry) -> int:
+        """Do what is asked for; return 1, or 0 when there is so much to do that the next run goes on."""
         row, caller = entry.row, run.caller(entry.row.partition)
         match entry.task:
             case Task.DISCARD_VALUE:
@@ -84,6 +88,10 @@ class Reconciler:
                 await self._endings.finish_pruning(caller, row.document["credential"], row, run.now)
             case Task.EMPTY:
                 await self._endings.finish_emptying(caller, entry.subject, row, run.now)
+            case Task.REMOVE:
+                await self._removal.finish(row.partition, entry.subject, row, run.now)
+            case Task.UNSUBSCRIBE:
+                return int(await self._subscriptions.finish_deletion(row.partition, entry.subject, row))
             case Task.RETIRE:
                 await self._retire(run, entry)
             case Task.PURGE:

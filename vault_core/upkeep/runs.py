@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -34,16 +34,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of the timer `name` that began at `now` and ends, finished or not, after 45 seconds."""
+    """A run of the timer `name` that began at `now` and ends, finished or not, when it has lasted so long."""
 
     name: str
     now: datetime
     clock: Callable[[], datetime]
+    lasts: timedelta = RUN_FOR
 
     @property
     def over(self) -> bool:
         """Whether the run has had its time."""
-        return self.clock() - self.now > RUN_FOR
+        return self.clock() - self.now > self.lasts
 
     def caller(self, tenant: str) -> Caller:
         """Return the identity under which the timer acts in the tenant."""
@@ -88,8 +89,3 @@ class Run:
         except Exception as failure:  # noqa: BLE001
             _log.warning("timer=%s an item could not be put off: %s", self.name, type(failure).__name__)
         return Report(failed=1)
-
-
-def batches(items: Sequence[Item], size: int) -> Iterable[Sequence[Item]]:
-    """Yield the items in order, `size` at a time."""
-    return (items[start : start + size] for start in range(0, len(items), size))

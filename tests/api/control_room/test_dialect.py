@@ -469,6 +469,7 @@ async def test_an_answer_is_camel_case_json_without_nulls(desk: Desk) -> None:
         (errors.LeaseLimitReached("Do otherwise.", NOW, timedelta(seconds=1)), 409),
         (errors.StaleVersion("Do otherwise."), 409),
         (errors.NotSupported("Do otherwise."), 501),
+        (errors.TooSoon("Do otherwise.", timedelta(seconds=1)), 503),
         (errors.Unavailable("Do otherwise."), 503),
     ],
     ids=lambda given: given.code if isinstance(given, errors.VaultError) else str(given),
@@ -485,8 +486,9 @@ def test_no_status_is_one_that_clients_do_not_know() -> None:
 
 
 async def test_when_to_try_again_is_told(desk: Desk) -> None:
-    desk.shelf.fault = errors.Unavailable("Later.", timedelta(seconds=6.5))
-    assert (await desk.send("give_box")).headers["Retry-After"] == "7"
+    for kind in (errors.Unavailable, errors.TooSoon):
+        desk.shelf.fault = kind("Later.", timedelta(seconds=6.5))
+        assert (await desk.send("give_box")).headers["Retry-After"] == "7"
 
 
 async def test_the_fields_at_fault_are_named_in_words(desk: Desk) -> None:

@@ -84,7 +84,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
         one: Any = self
-        self.stores = Stores(one, one, one, one, one)
+        self.stores = Stores(one, one, one, one, one, one)
 
     def __getattr__(self, name: str) -> Any:
         async def fail(*_: object, **__: object) -> None:

@@ -151,7 +151,7 @@ async def create_credential(room: ControlRoom, call: Call[NewCredential]) -> Ans
         description=body.description,
         attributes=tuple(one.definition() for one in body.attributes),
     )
-    shown = await room.vault.credentials.create(call.caller, wanted, once(call, "create"), call.now)
+    shown = await room.vault.creations.create(call.caller, wanted, once(call, "create"), call.now)
     return Answer(201, credential_view(shown, call.caller, None))
 
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
 
-from vault_core import errors
-from vault_core.api import decoding, problems, strict_json
+from vault_core import errors, strict_json
+from vault_core.api import decoding, problems
 from vault_core.api.dialects import Decoded, Request
 from vault_core.api.routing import Answer, Route, Text
 from vault_core.wire import WireModel
@@ -30,6 +30,7 @@ STATUSES = problems.STATUSES | {
     errors.UnsupportedMediaType: 400,
     errors.ValueRefused: 400,
     errors.PreconditionRequired: 400,
+    errors.TooSoon: 503,  # they repeat that after `Retry-After`, and take any other status to be final
 }
 """The native statuses, save those that clients of this face do not know."""
 

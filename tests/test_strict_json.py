@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault_core.api.strict_json import MAX_DEPTH, MAX_LENIENT_DEPTH, MAX_PARTS, parse, parse_object_or_list
 from vault_core.errors import InvalidInput
+from vault_core.strict_json import MAX_DEPTH, MAX_LENIENT_DEPTH, MAX_PARTS, parse, parse_object_or_list
 
 CANARY = "canary-7f3e9b2c41"
 
