@@ -61,6 +61,7 @@ NOUNS = {
     "summary",
     "tenants",
     "transport_keys",
+    "trials",
     "upgrades",
     "validation",
     "validations",

@@ -16,6 +16,13 @@
     endings.py             what follows a revocation, deletion or rotation
     rotation.py            when a credential must be looked at again
     tenants.py             a tenant's defaults, notice period, retention
+    configuration.py       what a vendor defines: fields, endpoint, products; _fields, field_kinds, field_patterns
+    configurations.py      what vendors do with them; beside it: _rows, _removal, trials.py, signing_secrets.py
+    contracts.py           the version that a credential is made from; creations.py, upgrades.py: made, and moved on
+    placement.py           where a credential can be used; resolution.py: which one is meant
+    validation.py          what is known of whether a value works; validations.py: asked on demand
+    checks.py              how a vendor is asked; beside it: vendor_calls.py, vendor_answers.py, paces.py
+    summary.py             how a tenant's credentials stand
     subscription.py        where a tenant wants to be told of events, and the rules of that
     subscriptions.py       what administrators do with subscriptions
     deliveries.py          events on their way to subscribers; courier.py: how they are brought
@@ -27,6 +34,8 @@
     repeats.py             what an Idempotency-Key promises
     agenda.py, upkeep/     what must be looked at later, and the timers that do
     sealing.py, values.py  what the stores hold is opened only here
+    outbound.py            the port for calls out; probe.py: what opens the socket; destinations.py: what may be called
+    webhooks.py            signs what goes out; echoes.py: finds values in what comes back
     transport.py           values under an RSA key on their way; transport_keys.py: the tenants' keys
     stores/                the ports, and their adapters: memory, Azure Tables, Key Vault
     health.py              do the stores answer, do the timers run

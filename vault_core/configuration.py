@@ -197,11 +197,28 @@ def published(configuration: Configuration, by: Identity, now: datetime) -> tupl
 
     Raises `ConfigurationNotUsable` when there is no draft.
     """
-    number = configuration.latest.number + 1 if configuration.latest else 1
+    number = next_number(configuration)
     if number > MAX_VERSIONS:
         raise ConfigurationNotUsable(f"A configuration has {MAX_VERSIONS} versions at most; create a new one.")
     latest = Published(number=number, definition=draft_of(configuration), published_at=now, published_by=by)
     return latest, changed(configuration, by, now, state=State.PUBLISHED, draft=None, latest=latest)
+
+
+def next_number(configuration: Configuration) -> int:
+    """Return the number that the next published version has."""
+    return configuration.latest.number + 1 if configuration.latest else 1
+
+
+def tried(configuration: Configuration) -> tuple[int, Definition]:
+    """Return what a trial asks about, and its number: the draft, or the latest version when there is none.
+
+    Raises `ConfigurationNotUsable` when that names no endpoint.
+    """
+    latest, draft = configuration.latest, configuration.draft
+    definition = draft or (latest.definition if latest else None)
+    if definition is None or definition.validation is None:
+        raise ConfigurationNotUsable("This configuration has no validation endpoint; give it one first.")
+    return (latest.number if latest and not draft else next_number(configuration)), definition
 
 
 def draft_of(configuration: Configuration) -> Definition:

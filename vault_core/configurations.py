@@ -13,8 +13,6 @@ A pointer that a crash left behind shows nothing: whoever follows it decides on 
 
 from __future__ import annotations
 
-import asyncio
-import secrets as randomness
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +24,6 @@ from vault_core import agenda
 from vault_core import configuration as rules_of
 from vault_core.audit import AuditEvent, AuditLog, Event
 from vault_core.configuration import Configuration, Definition, Published
-from vault_core.configuration_fields import accept, wrong_values
 from vault_core.configuration_removal import ConfigurationRemoval
 from vault_core.configuration_rows import (
     ConfigurationRows,
@@ -40,11 +37,7 @@ from vault_core.credentials import FINISH_AFTER, new_id
 from vault_core.errors import (
     AccessDenied,
     ConfigurationInUse,
-    ConfigurationNotUsable,
     Conflict,
-    EndpointUnfit,
-    FieldError,
-    InvalidInput,
     NotFound,
     RowChanged,
     RowExists,
@@ -53,21 +46,18 @@ from vault_core.errors import (
     StoreConflict,
 )
 from vault_core.identities import Caller, Role
-from vault_core.outbound import DestinationRefused, Outbound
-from vault_core.paces import Paces
 from vault_core.pending_values import PendingValues
 from vault_core.policies import Guard
 from vault_core.repeats import Once, Repeats
 from vault_core.signing_secrets import SigningSecret, fields_of, read_signing, succeeded
 from vault_core.stores import Change, Insert, Put, Replace, Row
+from vault_core.trials import Trials
 from vault_core.values import Values
 from vault_core.vendor_answers import Outcome
-from vault_core.vendor_calls import Question, VendorCalls, subject_of
+from vault_core.vendor_calls import subject_of
 from vault_core.webhooks import new_secret
 
 ABSENT_CONFIGURATION = "There is no such configuration, or it is not published to you; check the id."
-_PATTERNS = "patterns of configurations"
-_TRIALS = "trials of configurations"
 _NOT_YOURS = "Only the vendor of this configuration may do that."
 _PAGE = 1000
 
@@ -97,9 +87,7 @@ class Configurations:
         self,
         rows: ConfigurationRows,
         removal: ConfigurationRemoval,
-        calls: VendorCalls,
-        paces: Paces,
-        outbound: Outbound,
+        trials: Trials,
         pending: PendingValues,
         values: Values,
         audit: AuditLog,
@@ -108,19 +96,16 @@ class Configurations:
     ) -> None:
         self._rows = rows
         self._removal = removal
-        self._calls = calls
-        self._paces = paces
-        self._outbound = outbound
+        self._trials = trials
         self._pending = pending
         self._values = values
         self._audit = audit
         self._guard = guard
         self._repeats = repeats
-        self._checking = asyncio.Lock()
 
     async def create(self, caller: Caller, wanted: Definition, once: Once | None, now: datetime) -> Issued:
         """Create a draft of the caller's tenant. Raises `InvalidInput` and `IdempotencyKeyReused`."""
-        await self._check(caller, wanted, now)
+        await self._trials.check(caller, wanted, now)
         reservation = await self._repeats.reserve(caller, once, {"configuration": new_id(now)}, now)
         configuration_id = reservation.plan["configuration"]
         if reservation.done:
@@ -165,7 +150,7 @@ class Configurations:
         """Replace the draft; what is published stays as it is. Raises `InvalidInput` and `StaleVersion`."""
         found = await self._own(caller, reference, now)
         rules_of.check_unchanged(found.configuration, if_match)
-        await self._check(caller, wanted, now)
+        await self._trials.check(caller, wanted, now)
         after = rules_of.edited(found.configuration, wanted, caller.identity, now)
         event = _told(Event.CONFIGURATION_UPDATED, caller, after, now, name=wanted.name)
         return await self._replace(found, after, event)
@@ -183,11 +168,10 @@ class Configurations:
             return found.configuration
         rules_of.check_unchanged(found.configuration, if_match)
         draft = rules_of.draft_of(found.configuration)
-        self._check_url(draft)
         version, after = rules_of.published(found.configuration, caller.identity, now)
-        await self._check_tells_wrong(caller, found.configuration, draft, now)
+        await self._trials.check_endpoint(caller, found.configuration, draft, now)
         event = _told(
-            Event.CONFIGURATION_PUBLISHED, caller, after, now, version=version.number, host=self._host_of(draft)
+            Event.CONFIGURATION_PUBLISHED, caller, after, now, version=version.number, host=self._trials.host_of(draft)
         )
         before, to = audience_of(found.configuration), audience_of(after)
         await self._rows.offer(after, to)
@@ -266,66 +250,11 @@ class Configurations:
 
         Raises `ValueRefused`, `ConfigurationNotUsable` without an endpoint, and `TooSoon`.
         """
-        found = await self._own(caller, reference, now)
-        configuration = found.configuration
-        number = configuration.latest.number if configuration.latest else 0
-        definition = configuration.draft or (configuration.latest.definition if configuration.latest else None)
-        if definition is None or definition.validation is None:
-            raise ConfigurationNotUsable("This configuration has no validation endpoint; give it one first.")
-        self._check_url(definition)
-        values = accept(definition.fields_, given)
-        await self._audit.write(
-            _told(Event.CONFIGURATION_TESTED, caller, configuration, now, host=self._host_of(definition))
-        )
-        version = number + 1 if configuration.draft else number
-        return await self._ask(caller, configuration, version, definition, values, environment, marketplaces, now)
-
-    async def _check_tells_wrong(
-        self, caller: Caller, configuration: Configuration, draft: Definition, now: datetime
-    ) -> None:
-        """Return when the endpoint, if there is one, calls random values invalid; `EndpointUnfit` otherwise."""
-        if draft.validation is None:
-            return
-        number = configuration.latest.number if configuration.latest else 0
-        said = await self._ask(caller, configuration, number + 1, draft, wrong_values(draft.fields_), "test", (), now)
-        if said.status != "invalid":
-            raise EndpointUnfit(
-                "The endpoint was sent random values and had to call them invalid; its answer was "
-                f"`{said.status}` ({said.reason}). Correct it and publish again."
-            )
-
-    async def _ask(
-        self,
-        caller: Caller,
-        configuration: Configuration,
-        version: int,
-        definition: Definition,
-        values: Mapping[str, SecretStr],
-        environment: Environment,
-        marketplaces: tuple[str, ...],
-        now: datetime,
-    ) -> Outcome:
-        await self._paces.take(caller.tenant, _TRIALS, now)  # however many hosts a vendor names
-        asked = randomness.token_hex(16)
-        question = Question(f"test_{asked}", version, asked, "test", environment, marketplaces, values)
-        return await self._calls.ask(configuration, definition, question, now)
-
-    async def _check(self, caller: Caller, wanted: Definition, now: datetime) -> None:
-        self._check_url(wanted)
-        if any(one.pattern for one in wanted.fields_):
-            await self._paces.take(caller.tenant, _PATTERNS, now)
-        async with self._checking:  # patterns take their time: one definition after the other, and others in between
-            await asyncio.to_thread(rules_of.check, wanted)
-
-    def _check_url(self, definition: Definition) -> None:
-        try:
-            self._host_of(definition)
-        except DestinationRefused as refused:
-            fault = FieldError("validation.url", refused.reason)
-            raise InvalidInput("The vault does not call such a URL; give another.", (fault,)) from None
-
-    def _host_of(self, definition: Definition) -> str | None:
-        return self._outbound.check(definition.validation.url) if definition.validation else None
+        configuration = (await self._own(caller, reference, now)).configuration
+        _, definition = rules_of.tried(configuration)
+        host = self._trials.host_of(definition)
+        await self._audit.write(_told(Event.CONFIGURATION_TESTED, caller, configuration, now, host=host))
+        return await self._trials.ask(caller, configuration, given, environment, marketplaces, now)
 
     async def _find(
         self, caller: Caller, reference: str, now: datetime, *, or_deleting: bool = False

@@ -42,6 +42,7 @@ from vault_core.subscriptions import Subscriptions
 from vault_core.summary import Summaries
 from vault_core.tenants import TenantRows, Tenants
 from vault_core.transport_keys import TransportKeys
+from vault_core.trials import Trials
 from vault_core.upgrades import Upgrades
 from vault_core.upkeep.deliveries import EventDelivery
 from vault_core.upkeep.expiry import LeaseExpiry
@@ -94,7 +95,7 @@ class Vault:
         self.listing = CredentialListing(rows, lockers, self.tenants)
         self.summaries = Summaries(self.listing)
         self.configurations = Configurations(
-            configurations, removal, calls, paces, outbound, pending, values, self.audit, guard, repeats
+            configurations, removal, Trials(calls, paces, outbound), pending, values, self.audit, guard, repeats
         )
         deliveries, courier = Deliveries(sealed), Courier(values, outbound, clock)
         self.subscriptions = Subscriptions(

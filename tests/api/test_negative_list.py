@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -59,12 +60,22 @@ async def ask(app: App, operation: str, named: Mapping[str, str], caller: Caller
     return await app.send(route.method, path_to(route, named), caller, SUCCESSES[operation].body, headers)
 
 
+def fields_of(route: Route) -> set[str]:
+    """The fields of the route's query and body."""
+    return {field for model in (route.query, route.body) if model for field in model.model_fields}
+
+
 async def ask_by(app: App, operation: str, part: str, field: str, named: str, caller: Caller) -> Reply:
     """Send the operation's request with another credential, lease or the like in its query or body."""
     route, body = BY_NAME[operation], SUCCESSES[operation].body
-    query = f"?{field}={named}" if part == "query" else ""
-    if part == "body":
-        body = body | {field: {"id": named} if field == "configuration" else named}
+    selecting = {"product": "nw-mail", "environment": "production"} if "product" in fields_of(route) else {}
+    query = ""
+    if part == "query":
+        query = "?" + urlencode({**selecting, field: named})
+    elif field == "configuration":
+        body = {**selecting, field: named} if selecting else body | {field: {"id": named}}
+    else:
+        body = body | {field: named}
     return await app.send(route.method, path_of(route, named) + query, caller, body, TRACED)
 
 
