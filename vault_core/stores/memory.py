@@ -7,9 +7,8 @@ import json
 import uuid
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
-from copy import copy
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from itertools import islice
 from operator import eq, ge, gt, le, lt, ne
 
 from pydantic import SecretStr
@@ -95,7 +94,7 @@ class MemoryTable:
     def __init__(self) -> None:
         self._partitions: dict[bytes, _Partition] = {}
         self._order: list[bytes] = []
-        self._etags = count(1)
+        self._writes = 0
 
     def copy(self) -> MemoryTable:
         """Return a table that holds the same, and goes its own way."""
@@ -103,7 +102,7 @@ class MemoryTable:
         twin._partitions = {
             at: _Partition(one.name, dict(one.rows), list(one.order)) for at, one in self._partitions.items()
         }
-        twin._order, twin._etags = list(self._order), copy(self._etags)
+        twin._order, twin._writes = list(self._order), self._writes
         return twin
 
     async def read(self, partition: str, key: str) -> Row:
@@ -155,7 +154,8 @@ class MemoryTable:
         if at not in self._partitions:
             self._partitions[at] = _Partition(row.partition)
             insort(self._order, at)
-        written = replace(row, etag=f'W/"{next(self._etags)}"')
+        self._writes += 1
+        written = replace(row, etag=f'W/"{self._writes}"')
         self._partitions[at].put(_Kept(replace(written, columns=columns), text))
         return written
 
