@@ -69,8 +69,8 @@ FieldDefinitions = Annotated[tuple[FieldDefinition, ...], Field(min_length=1, ma
 def check_definitions(fields: Sequence[FieldDefinition], credential_type: TypeName | None) -> None:
     """Return when the fields are consistent and fit the credential type that they build on, if there is one.
 
-    `InvalidInput` names what is at fault, such as `fields.3.pattern`, 20 at most. Each pattern takes up to a quarter
-    of a second.
+    `InvalidInput` names what is at fault, such as `fields.3.pattern`, 20 at most. Each pattern takes up to 0.3
+    seconds of CPU; the first one at fault is the last that is looked at.
     """
     faults = [*_repeated_ids(fields), *(_faults_with_type(fields, credential_type) if credential_type else ())]
     for number, field in enumerate(fields):

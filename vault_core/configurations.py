@@ -13,7 +13,7 @@ A pointer that a crash left behind shows nothing: whoever follows it decides on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
@@ -60,8 +60,6 @@ from vault_core.webhooks import new_secret
 ABSENT_CONFIGURATION = "There is no such configuration, or it is not published to you; check the id."
 _NOT_YOURS = "Only the vendor of this configuration may do that."
 _PAGE = 1000
-
-Rule = Callable[[Configuration], Configuration]
 
 
 @dataclass(frozen=True, slots=True)

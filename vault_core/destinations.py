@@ -125,12 +125,7 @@ def stands_for(address: Address) -> tuple[Address, ...]:
     return embedded if embedded and address not in _LOCAL_NAT64 else (address, *embedded)
 
 
-def is_public(address: Address) -> bool:
-    """Return whether the address, and each that it embeds, is one of the public internet's hosts."""
-    return all(_is_public_itself(one) for one in stands_for(address))
-
-
-def _is_public_itself(address: Address) -> bool:
+def _is_public(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return not _is_in(address, _SPECIAL_IPV4)
     return address in _GLOBAL_UNICAST and not _is_in(address, _SPECIAL_IPV6)
@@ -207,7 +202,7 @@ class Destinations:
         """Return whether the address may be connected to at the port, whatever name led to it."""
         meant = stands_for(address)
         return not any(_is_in(one, _NEVER) or self._is_own(one, port) for one in meant) and all(
-            self._lists(one) or _is_public_itself(one) for one in meant
+            self._lists(one) or _is_public(one) for one in meant
         )
 
     def _checked_address(self, address: Address, port: int) -> str:

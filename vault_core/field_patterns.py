@@ -25,7 +25,7 @@ _KEPT_BY_PYDANTIC = 50  # it keeps as many patterns that were compiled last, of 
 def check_pattern(pattern: str, longest: int) -> None:
     """Return when the pattern may be matched with texts of up to `longest` characters; `Fault` otherwise.
 
-    A call takes up to a quarter of a second.
+    A call takes up to 0.3 seconds of CPU.
     """
     try:
         _check(pattern, longest)
