@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 from azure.identity.aio import ManagedIdentityCredential
 
-from vault_core import timers
+from vault_core import telemetry, timers
 from vault_core.api.authentication import TokenAuthenticator
 from vault_core.api.control_room.dialect import CONTROL_ROOM
 from vault_core.api.control_room.face import ControlRoom
@@ -26,6 +26,7 @@ from vault_core.probe import open_probe
 from vault_core.settings import Settings
 from vault_core.stores import Stores
 from vault_core.stores.key_vault import open_key_vaults
+from vault_core.stores.observed import observed
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import AzureTable, table_client
 from vault_core.vault import Vault
@@ -44,7 +45,7 @@ def open_stores(settings: Settings) -> Stores:
     def table(name: str) -> AzureTable:
         return AzureTable(table_client(settings.tables_url, name, identity, transport))
 
-    return Stores(
+    stores = Stores(
         vault=table("vault"),
         leases=table("leases"),
         due=table("due"),
@@ -54,12 +55,26 @@ def open_stores(settings: Settings) -> Stores:
             settings.key_vault_urls, identity, transport, verify_domain=settings.key_vault_verify_domain
         ),
     )
+    return observed(stores) if settings.applicationinsights_connection_string else stores
+
+
+def start_telemetry(settings: Settings) -> None:
+    """Record from now on, if the settings say where to. What does so is imported only then: it takes its time."""
+    if settings.applicationinsights_connection_string:
+        from azure.identity import ManagedIdentityCredential as BlockingIdentity
+
+        from vault_core.azure_monitor import open_azure_monitor
+
+        identity = BlockingIdentity(client_id=settings.managed_identity_client_id)
+        telemetry.use(open_azure_monitor(settings.applicationinsights_connection_string, identity, os.environ))
 
 
 def build() -> func.FunctionApp:
     """Return the app with every function registered."""
     settings = Settings.read(os.environ)
-    vault = Vault(open_stores(settings), settings.tenants, now, open_probe(settings, os.environ))
+    start_telemetry(settings)
+    probe = open_probe(settings, os.environ)
+    vault = Vault(open_stores(settings), settings.tenants, now, probe, recovering=settings.recovery_mode)
     tokens, denials = TokenAuthenticator(settings, KeyFetcher()), audit_denials(vault.audit)
     exchange = TokenExchange(settings, tokens, IssuerClient())
     room = ControlRoom(vault, exchange, tokens)

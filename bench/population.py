@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from uuid import UUID
 
@@ -12,9 +12,10 @@ from vault_core.concurrency import batches
 from vault_core.credential import Credential
 from vault_core.credential_rows import name_key, row_of
 from vault_core.identities import Identity
+from vault_core.key_ring import KeyRing
 from vault_core.lease import Lease, LeaseReference, new_token
 from vault_core.lease_rows import due_row, lease_key, lease_row
-from vault_core.sealing import KeyRing, SealedTable
+from vault_core.sealing import SealedTable
 from vault_core.stores import Insert, Row, Stores
 
 HOLDER = Identity(kind="agent", id="id-deploy-agent", name="deploy-agent")
@@ -55,7 +56,7 @@ async def add_credentials(
 
     They are dealt out to the lockers with these ids in turn; without any they are in none.
     """
-    table = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))
+    table = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets, lambda: datetime.now(UTC)))
     dealt = zip(ids, cycle(lockers or (None,)), strict=False)
     for some in batches(list(dealt), _BATCH // 2):
         credentials = [

@@ -42,6 +42,8 @@ async def _story(stage: Stage) -> None:
     await _audited(stage, name)
     await _shared_by_bots(stage)
     await _defined_by_a_vendor(stage, f"nw-{secrets.token_hex(3)}")
+    await _leaked(stage, f"leaked-{secrets.token_hex(3)}")
+    await _looked_after(stage)
 
 
 async def _stored_and_leased(stage: Stage, name: str) -> Told:
@@ -247,6 +249,38 @@ async def _cleared(stage: Stage, configuration: str, subscription: str, *credent
     await stage.says("ada", "DELETE", f"/subscriptions/{subscription}", expect=204)
     for path in ("/accepts", "/secret", "/events-secret"):
         await stage.steers_vendor(path, {}, f"{path} is as at the start")
+
+
+async def _leaked(stage: Stage, name: str) -> None:
+    chapter("16. A value may be known to others: Alice says so, and hears who was given it")
+    policy = {"allowedIdentities": [{"type": "agent", "name": "deploy-*"}]}
+    wanted = {"name": name, "type": "api-key", "value": f"sk_live_{secrets.token_hex(12)}", "policy": policy}
+    await stage.says("alice", "POST", "/credentials", wanted, expect=201)
+    lease = await stage.says("deploy-agent", "POST", "/leases", {"credential": name}, expect=201)
+    report = await stage.says("alice", "POST", f"/credentials/{name}/compromised", {"reason": "in a log"}, expect=200)
+    check(report["credential"]["status"] == "inactive", "it is frozen at once")
+    [holder] = report["holders"]
+    print(f"  given to: {holder['identity']['name']}, since {holder['since'][11:19]}\n")
+    check(holder["leases"] == 1, "the one who held it is named")
+    ended = await stage.says("deploy-agent", "GET", f"/leases/{lease['id']}", expect=200)
+    check(ended["state"] == "revoked", "its leases have ended")
+    await stage.says("deploy-agent", "POST", "/leases", {"credential": name}, expect=409)
+    another = {"value": f"sk_live_{secrets.token_hex(12)}"}
+    await stage.says("alice", "POST", f"/credentials/{name}/rotate", another, expect=200)
+    await stage.says("deploy-agent", "POST", "/leases", {"credential": name}, expect=201)
+    check(holds=True, what="frozen until the value was another")
+    await stage.says("alice", "DELETE", f"/credentials/{name}", expect=204)
+
+
+async def _looked_after(stage: Stage) -> None:
+    chapter("17. Ada gives the tenant another data key, and takes along what it has: all but values")
+    before = await stage.says("ada", "GET", "/tenant/data-key", expect=200)
+    after = await stage.says("ada", "POST", "/tenant/rotate-data-key", expect=200)
+    check(after["resealing"] and after["version"] >= before["version"], "what the tables hold is sealed anew meanwhile")
+    page = await stage.says("ada", "GET", "/tenant/export", expect=200)
+    again = await stage.says("ada", "POST", "/tenant/import", page.body, expect=200)
+    outcomes = [item["outcome"] for item in again["items"]]
+    check(set(outcomes) == {"present"}, "an import changes nothing that is there")
 
 
 @asynccontextmanager

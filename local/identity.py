@@ -25,6 +25,7 @@ from local.state import write_private
 AUDIENCE = "api://credentials-vault"
 KEY_VAULT_AUDIENCE = "https://vault.azure.net"
 STORAGE_AUDIENCE = "https://storage.azure.com"
+MONITOR_AUDIENCE = "https://monitor.azure.com"
 PLATFORM_TENANT = "4f4b0c1e-6b0f-5f5e-9a53-3d2f0b6f7c11"
 TOKEN_LIFETIME = timedelta(hours=1)
 MANAGED_TOKEN_LIFETIME = timedelta(hours=24)
@@ -147,7 +148,7 @@ class IdentityProvider:
             return _managed_refusal(401, "X-IDENTITY-HEADER is missing or wrong")
         if request.query.get("api-version") != "2019-08-01":
             return _managed_refusal(400, "api-version must be 2019-08-01")
-        if resource not in (KEY_VAULT_AUDIENCE, STORAGE_AUDIENCE):
+        if resource not in (KEY_VAULT_AUDIENCE, STORAGE_AUDIENCE, MONITOR_AUDIENCE):
             return _managed_refusal(400, "The identity has no access to this resource")
         claims = self.managed_claims(resource, datetime.now(UTC))
         return web.json_response(

@@ -16,7 +16,19 @@ _MASK = "••••••••"
 _SECRETS = frozenset({"value", "password", "token", "secret", "signingSecret"})
 _TELLING = (
     *("name", "status", "state", "version", "display", "expiresAt", "cappedBy", "completed", "given", "validation"),
-    *("check", "secret", "signingSecret", "token", "value", "fields", "code", "message", "detail"),
+    *(
+        "resealing",
+        "outcome",
+        "check",
+        "secret",
+        "signingSecret",
+        "token",
+        "value",
+        "fields",
+        "code",
+        "message",
+        "detail",
+    ),
 )
 _VERDICTS = frozenset({"validation", "check"})
 _PATIENCE_SECONDS = 20

@@ -11,17 +11,18 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from tests.vaults import sealed_table
 from vault_core.agenda import Task
 from vault_core.audit import AuditEvent, AuditLog, AuditQuery, Event, Outcome
 from vault_core.configuration import Configuration, Published
 from vault_core.credential import Credential
 from vault_core.deliveries import Delivery
 from vault_core.errors import SecretDisabled
+from vault_core.key_ring import KEYS_ROW
 from vault_core.lease import Lease, LeaseState, state
 from vault_core.lease_rows import DUE_LEASE
 from vault_core.locker import Locker
 from vault_core.own_values import OwnSet
-from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
 from vault_core.stores import Partitions, Row, Secrets, Stores, Table
 from vault_core.stores.memory import MemorySecrets
 from vault_core.subscription import Subscription, SubscriptionList
@@ -48,16 +49,22 @@ class ListedSecrets(MemorySecrets):
         await super().delete(name)
         self.names.discard(name)
 
+    @property
+    def writes(self) -> tuple[int, ...]:
+        """What is the same as long as nothing is written, disabled or deleted."""
+        return len(self.ever_written), len(self._disabled), len(self.names)
+
 
 @dataclass(frozen=True)
 class Contents:
     """Everything that is kept for one tenant, opened. `secrets` are the values by name: None for one that is disabled.
 
-    `lockers` and `own` are by the key of their row.
+    `lockers` and `own` are by the key of their row. `sealed_under` are the versions of the data key in use.
     """
 
     now: datetime
     rows: tuple[Row, ...]
+    sealed_under: frozenset[int]
     keys: Mapping[str, Any]
     credentials: Mapping[str, Credential]
     lockers: Mapping[str, Locker]
@@ -158,7 +165,7 @@ async def read_contents(stores: Stores, tenant: str, secret_names: set[str], now
     keys: Mapping[str, Any] = next((row.document for row in raw if row.key == KEYS_ROW), {})
     rows: list[Row] = []
     if keys.get("current"):
-        sealed = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))
+        sealed = sealed_table(stores)
         rows = [await sealed.read(tenant, row.key) for row in raw if row.key != KEYS_ROW]
     else:
         assert all(row.key == KEYS_ROW for row in raw), "rows were kept before the tenant had a key"
@@ -167,6 +174,7 @@ async def read_contents(stores: Stores, tenant: str, secret_names: set[str], now
     return Contents(
         now=now,
         rows=tuple(rows),
+        sealed_under=frozenset(row.document["key"] for row in raw if row.key != KEYS_ROW),
         keys=keys,
         credentials={
             row.key.removeprefix("credential:"): Credential.from_document(row.document)

@@ -53,6 +53,7 @@ def unfinished(contents: Contents) -> list[str]:
     """What the timers must have tended to, when each of them has just run."""
     checks = (
         _leftover_secrets,
+        _leftover_keys,
         sharing.leftover_own_values,
         sharing.leftover_lockers,
         vendors.leftovers,
@@ -116,6 +117,7 @@ def _attributes(contents: Contents) -> Iterator[str]:
 
 def _owned_secrets(contents: Contents) -> Iterator[str]:
     pending = contents.subjects(Task.DISCARD_VALUE) | set(contents.keys.get("candidates", ()))
+    pending |= {row.document["secret"] for row in contents.intents(Task.RETIRE_KEY)}
     pointed_to = _pointed_to(contents)
     for name in contents.secrets.keys() - pointed_to.keys() - pending:
         yield f"nothing knows of the value {name}"
@@ -186,6 +188,8 @@ def _told(contents: Contents) -> Iterator[str]:
     """Every effect has its event."""
     if contents.told(Event.TENANT_SETTINGS_UPDATED) < contents.rules.revision:
         yield "a change of the tenant's settings was not told"
+    if contents.told(Event.TENANT_DATA_KEY_ROTATED) < contents.keys.get("current", 1) - 1:
+        yield "another data key of the tenant was not told"
     for credential in contents.credentials.values():
         yield from (f"of {credential.name} was not told: {what}" for what in _untold(contents, credential))
     for lease in contents.leases:
@@ -201,6 +205,7 @@ _CHANGES = (
     Event.CREDENTIAL_DELETED,
     Event.CREDENTIAL_SUSPENDED,
     Event.CREDENTIAL_RESUMED,
+    Event.CREDENTIAL_COMPROMISED,
     Event.CREDENTIAL_OWNER_CHANGED,
     Event.LOCKER_CREDENTIAL_ASSIGNED,
     Event.LOCKER_CREDENTIAL_REMOVED,
@@ -220,11 +225,12 @@ def _untold(contents: Contents, credential: Credential) -> Iterator[str]:
         yield "a rotation"
     if credential.newest.state is State.REVOKED and not told(Event.CREDENTIAL_REVOKED):
         yield "its revocation"
+    if credential.compromised and not told(Event.CREDENTIAL_COMPROMISED, at=credential.compromised.at):
+        yield "that others may know its values"
     if credential.suspended and not told(Event.CREDENTIAL_SUSPENDED, at=credential.suspended.at):
         yield "its suspension"
-    if credential.owner_id != credential.created_by.id and not told(
-        Event.CREDENTIAL_OWNER_CHANGED, owner=credential.owner_id
-    ):
+    owned = (Event.CREDENTIAL_OWNER_CHANGED, Event.CREDENTIAL_CREATED)  # who imports one names its owner
+    if credential.owner_id != credential.created_by.id and not told(*owned, owner=credential.owner_id):
         yield "its owner"
     if credential.deleted_at and not told(Event.CREDENTIAL_DELETED):
         yield "its deletion"
@@ -253,6 +259,14 @@ def _leftover_secrets(contents: Contents) -> Iterator[str]:
                 yield f"{_named(credential, version)} has a value without a lease on it"
             if held and version.state is State.REVOKED and contents.secrets[str(version.secret)] is not None:
                 yield f"the value of {_named(credential, version)} is not disabled"
+
+
+def _leftover_keys(contents: Contents) -> Iterator[str]:
+    versions, current = set(contents.keys.get("keys", {})), contents.keys.get("current")
+    if current and versions != {str(current)}:
+        yield f"the tenant has the data keys {sorted(versions)}, of which {current} is in use"
+    if contents.sealed_under - {current}:
+        yield f"rows are under the data keys {sorted(contents.sealed_under)}"
 
 
 def _stuck_entries(contents: Contents) -> Iterator[str]:

@@ -29,12 +29,14 @@ class Observed:
     leases: tuple[tuple[str, int, str, bool], ...]
     configurations: dict[str, Any]
     subscriptions: dict[str, Any]
+    data_key: int
     how_many: tuple[int, int]
 
     @property
     def lasting(self) -> tuple[dict[str, Any], ...]:
         """All but the leases, and how many there are of what may have the same name."""
-        return self.credentials, self.lockers, self.rules, self.configurations, self.subscriptions
+        key = {"version": self.data_key}
+        return self.credentials, self.lockers, self.rules, self.configurations, self.subscriptions, key
 
 
 def observed(estate: Estate, tenant: str, shown: Shown) -> Observed:
@@ -60,6 +62,7 @@ def observed(estate: Estate, tenant: str, shown: Shown) -> Observed:
         ),
         configurations={_name_of(one): _configuration(one, shown) for one in made},
         subscriptions={one.url: _subscription(contents, one) for one in contents.subscriptions},
+        data_key=contents.keys.get("current") or 1,
         how_many=(len(made), len(contents.subscriptions)),
     )
 
@@ -74,6 +77,7 @@ def _credential(contents: Contents, credential: Credential) -> dict[str, Any]:
         "own": _own(contents, credential),
         "locker": next((one.name for one in contents.live_lockers if one.id == credential.locker_id), None),
         "status": status_of(credential, contents.now, contents.rules.notice_period),
+        "compromised": credential.compromised and (credential.compromised.version, credential.still_compromised),
         "policy": credential.policy.model_dump(mode="json"),
         "description": credential.description,
         "owner": credential.owner_id,
@@ -81,7 +85,7 @@ def _credential(contents: Contents, credential: Credential) -> dict[str, Any]:
         "verdict": (credential.validation.status, credential.validation.reason),
         "pinned": credential.configuration and credential.configuration.version,
         "placed": (credential.environment, credential.marketplaces),
-        "announced": credential.announced,
+        "announced": [one.partition(":")[0] for one in credential.announced],
     }
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests import attribute_operations, locker_operations, subscription_operations, vendor_operations
+from tests import (
+    attribute_operations,
+    emergency_operations,
+    locker_operations,
+    portability_operations,
+    subscription_operations,
+    vendor_operations,
+)
 from tests.acting import (
     FIRST,
     ONE,
@@ -54,6 +61,7 @@ KEYED = (
     *attribute_operations.KEYED,
     *vendor_operations.KEYED,
     *subscription_operations.KEYED,
+    *emergency_operations.KEYED,
 )
 
 REQUESTS = (
@@ -89,8 +97,10 @@ REQUESTS = (
     *attribute_operations.REQUESTS,
     *vendor_operations.REQUESTS,
     *subscription_operations.REQUESTS,
+    *portability_operations.REQUESTS,
+    *emergency_operations.REQUESTS,
 )
-CALLS = attribute_operations.CALLS
+CALLS = (*attribute_operations.CALLS, *emergency_operations.CALLS)
 """What is asked of a service itself, where one face alone has requests for it."""
 
 _EXPIRE, _RECONCILE = timer("expire_leases"), timer("reconcile")
@@ -121,4 +131,5 @@ TIMERS = (
     *attribute_operations.TIMERS,
     *vendor_operations.TIMERS,
     *subscription_operations.TIMERS,
+    *emergency_operations.TIMERS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from weakref import WeakKeyDictionary
 
 from tests.acting import PEOPLE, Act, Operation, Reply
 from tests.contents import Contents, ListedSecrets, all_of, read_contents
@@ -36,18 +37,21 @@ _SCHEDULES = {  # minutes
 
 @dataclass(frozen=True)
 class Ways:
-    """What is observed without an operation and when it ran through, at once and after the timers; what it told."""
+    """What is observed without an operation and when it ran through, at once and after the timers; what was told."""
 
     without: Observed
     through: Observed
     without_settled: Observed
     through_settled: Observed
+    told_at_once: Counter[str]
     told: Counter[str]
 
 
 _known: dict[str, Ways] = {}
 _prepared: dict[tuple[Act, ...], World] = {}
 """What operations start from: made once for all that start from the same, and never touched again."""
+_seen: WeakKeyDictionary[ListedSecrets, tuple[object, Estate]] = WeakKeyDictionary()
+"""What the worlds with these secrets kept when they were looked at last: much is asked of one state."""
 
 
 def empty_world() -> World:
@@ -90,10 +94,11 @@ async def ways_of(operation: Operation) -> Ways:
         without, through = await world_before(operation), await world_before(operation)
         await operation.act(through)
         at_once = await observe(without), await observe(through)
+        told_at_once = _told(await everything_in(through))
         await settle(without)
         await settle(through)
         told = _told(await everything_in(through))
-        _known[operation.name] = Ways(*at_once, await observe(without), await observe(through), told)
+        _known[operation.name] = Ways(*at_once, await observe(without), await observe(through), told_at_once, told)
     return _known[operation.name]
 
 
@@ -107,6 +112,21 @@ async def contents_of(world: World, tenant: str = TENANT) -> Contents:
 
 async def everything_in(world: World) -> Estate:
     """Everything that the world keeps, for whomever."""
+    assert isinstance(world.stores.secrets, ListedSecrets)
+    state, known = _state_of(world), _seen.get(world.stores.secrets)
+    if known is None or known[0] != state:
+        known = _seen[world.stores.secrets] = state, await _read(world)
+    return known[1]
+
+
+def _state_of(world: World) -> object:
+    """What is the same as long as nothing is written and no time passes."""
+    assert isinstance(world.stores.secrets, ListedSecrets)
+    tables = [getattr(world.stores, each.name) for each in fields(Stores) if each.name != "secrets"]
+    return world.clock.now, world.stores.secrets.writes, [table.writes for table in tables]
+
+
+async def _read(world: World) -> Estate:
     tenants = {tenant: await contents_of(world, tenant) for tenant in (TENANT, *await _served(world))}
     return Estate(tenants, [row async for row in all_of(world.stores.catalog, Partitions("!", "~"))])
 
@@ -135,11 +155,16 @@ async def untold(world: World, ways: Ways) -> Counter[str]:
     return ways.told - _told(await everything_in(world))
 
 
+async def untold_at_once(world: World, ways: Ways) -> Counter[str]:
+    """As `untold`, before the timers had their turn: what those tell is left out."""
+    return ways.told_at_once - _told(await everything_in(world))
+
+
 async def untold_values(world: World, answer: object) -> list[str]:
     """The leases that the answer grants without an event that tells of it, or without a row of their own."""
     if not isinstance(answer, Reply) or answer.status != 201 or "value" not in answer.body:
         return []
-    contents, lease_id = await contents_of(world), answer.body["id"]
+    contents, lease_id = (await everything_in(world)).tenants[TENANT], answer.body["id"]
     told = contents.told(Event.LEASE_CREATED, Event.VALUE_READ, lease_id=lease_id)
     return [] if told and any(lease.id == lease_id for lease in contents.leases) else [lease_id]
 

@@ -18,6 +18,7 @@ NOUNS = {
     "attribute_values",
     "attributes",
     "checks",
+    "compromises",
     "configuration",
     "configuration_fields",
     "configuration_removal",
@@ -34,11 +35,15 @@ NOUNS = {
     "credential_rows",
     "credential_writes",
     "credentials",
+    "data_keys",
     "deliveries",
     "endings",
+    "exports",
     "field_kinds",
     "field_patterns",
     "grants",
+    "imported_credentials",
+    "imports",
     "lease",
     "lease_events",
     "lease_rows",
@@ -51,6 +56,7 @@ NOUNS = {
     "paces",
     "pending_values",
     "placement",
+    "portable",
     "redefinitions",
     "repeats",
     "resolution",
@@ -71,8 +77,8 @@ NOUNS = {
 """The nouns, their rows and rules: they know the stores only as ports."""
 
 LAYERS: list[set[str]] = [
-    {"errors", "settings", "durations", "concurrency", "outbound"},
-    {"wire", "names", "cursors", "echoes", "strict_json"},
+    {"errors", "settings", "durations", "concurrency", "outbound", "telemetry"},
+    {"open_telemetry", "azure_monitor", "wire", "names", "cursors", "echoes", "strict_json"},
     {
         "identities",
         "records",
@@ -84,11 +90,12 @@ LAYERS: list[set[str]] = [
         "vendor_answers",
         "webhooks",
     },
-    {"audit", "sealing"},
+    {"audit", "key_ring", "sealing"},
     {"policies"},
     NOUNS,
     {"upkeep"},
     {"health"},
+    {"timed_runs"},
     {"vault"},
     {"api", "timers"},
 ]
@@ -99,7 +106,9 @@ AZURE = {
     "azure.data": {"vault_core.stores.tables"},
     "azure.keyvault": {"vault_core.stores.key_vault"},
     "azure.identity": {"function_app"},
-    "azure.core": {"function_app"} | {f"vault_core.stores.{one}" for one in ("tables", "key_vault", "outages")},
+    "azure.monitor": {"vault_core.azure_monitor"},
+    "azure.core": {"vault_core.azure_monitor"}
+    | {f"vault_core.stores.{one}" for one in ("tables", "key_vault", "outages")},
 }
 """Which module may import which of Azure's packages."""
 
@@ -161,7 +170,8 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_only_adapters_translate_and_nobody_but_the_root_chooses_them() -> None:
-    adapters = {f"vault_core.stores.{one}" for one in ("memory", "tables", "key_vault")} | {"vault_core.probe"}
+    adapters = {f"vault_core.stores.{one}" for one in ("memory", "tables", "key_vault", "observed")}
+    adapters |= {"vault_core.probe", "vault_core.azure_monitor"}
     users = {name for name, used in GRAPH.items() if used & adapters}
     assert not users
 
@@ -220,10 +230,11 @@ DISTRIBUTIONS = {
     "azure.functions": "azure-functions",
     "azure.identity": "azure-identity",
     "azure.keyvault": "azure-keyvault-secrets",
+    "azure.monitor": "azure-monitor-opentelemetry",
     "jwt": "pyjwt",
     "typing_extensions": "typing-extensions",
 }
-COME_WITH_THEM = {"azure.core", "pydantic_core", "yarl"}
+COME_WITH_THEM = {"azure.core", "opentelemetry", "pydantic_core", "yarl"}
 
 
 def test_every_package_that_is_imported_is_named_in_the_requirements() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tests.faults import Crash
 from tests.test_attacks import Interrupted, worker_with
-from tests.vaults import ALICE, DEPLOY_AGENT, MALLORY, NOON, TENANTS, World
+from tests.vaults import ALICE, DEPLOY_AGENT, MALLORY, NOON, TENANTS, World, sealed_table
 from vault_core.errors import SecretDisabled
+from vault_core.key_ring import KEYS_ROW
 from vault_core.repeats import REMEMBERED_FOR, Once, Repeats
-from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
 from vault_core.stores import Change, Keys, Partitions, Put, Replace, Row
 from vault_core.upkeep.runs import RUN_FOR, Report, Run
 
@@ -42,7 +42,7 @@ async def die_after_the_revocation(changes: tuple[Change, ...]) -> None:
 
 async def test_thousands_of_forgotten_keys_do_not_hold_up_a_revocation_that_was_cut_short(world: World) -> None:
     credential = await world.create()
-    repeats = Repeats(SealedTable(world.stores.vault, "vault", KeyRing(world.stores.vault, world.stores.secrets)))
+    repeats = Repeats(sealed_table(world.stores))
     for number in range(1200):
         await repeats.reserve(DEPLOY_AGENT, Once(f"key {number}", "lease", b"{}"), {}, NOON)
     world.clock.now = NOON + REMEMBERED_FOR + timedelta(minutes=1)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.outbound import Received, accepts
-from tests.vaults import ALICE, BOB, NOON, World
+from tests.vaults import ALICE, BOB, NOON, World, sealed_table
 from tests.vendors import ELSEWHERE, GOOD, NORA, URL, check_due, fill, publish, publish_anew, reread, validate
 from vault_core.configuration_rows import configuration_key, version_key
 from vault_core.credential import State
@@ -16,7 +16,6 @@ from vault_core.errors import CredentialChanged, InvalidInput, NameTaken, NotFou
 from vault_core.outbound import Reply
 from vault_core.paces import CALLS_PER_HOST, Paces
 from vault_core.repeats import Once
-from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Discard, Keys, Put, Row
 
 
@@ -62,7 +61,7 @@ class TestWhoCanWriteToTheTables:
 class TestPaces:
     async def test_requests_around_a_full_minute_share_it(self) -> None:
         stores = World().stores
-        paces, granted = Paces(SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))), 0
+        paces, granted = Paces(sealed_table(stores)), 0
         edges = (NOON - timedelta(seconds=0.2), NOON + timedelta(seconds=0.2))
         for number in range(200):
             try:

@@ -143,7 +143,7 @@ async def expire(leases: int) -> int:
     return world.ledger.total
 
 
-@pytest.mark.parametrize("leases", [30, 300, 3000])
+@pytest.mark.parametrize("leases", [30, 300, pytest.param(3000, marks=pytest.mark.slow)])
 async def test_sweeping_leases_takes_a_call_for_every_thirty(leases: int) -> None:
     assert await expire(leases) <= leases / 30 + 12
 

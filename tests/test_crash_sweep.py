@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Sequence
 
 import pytest
 
 from tests.acting import Operation, Reply
 from tests.faults import Crash, Plan
 from tests.operations import CALLS, KEYED, REQUESTS, TIMERS
+from tests.stepping import at_each
 from tests.sweeping import (
     calls_of,
     everything_in,
@@ -30,13 +29,9 @@ from vault_core.api.routes import ROUTES
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def _stops(operations: Sequence[Operation]) -> list[tuple[Operation, int]]:
-    return [(one, call) for one in operations for call in await calls_of(one)]
-
-
-def every_stop(*operations: Operation) -> pytest.MarkDecorator:
-    """Run the test once for each call to a store that each of the operations makes."""
-    return pytest.mark.parametrize(("operation", "call"), asyncio.run(_stops(operations)), ids=str)
+def each_of(*operations: Operation) -> pytest.MarkDecorator:
+    """Run the test once for each of the operations; it stops it after every call to a store that it makes."""
+    return pytest.mark.parametrize("operation", operations, ids=str)
 
 
 async def stopped(operation: Operation, call: int) -> World:
@@ -48,8 +43,12 @@ async def stopped(operation: Operation, call: int) -> World:
     return world
 
 
-@every_stop(*REQUESTS, *CALLS, *TIMERS)
-async def test_an_operation_that_is_stopped_came_through_or_never_was(operation: Operation, call: int) -> None:
+@each_of(*REQUESTS, *CALLS, *TIMERS)
+async def test_an_operation_that_is_stopped_came_through_or_never_was(operation: Operation) -> None:
+    await at_each(calls_of(operation), lambda call: _came_through_or_never_was(operation, call))
+
+
+async def _came_through_or_never_was(operation: Operation, call: int) -> None:
     ways, world = await ways_of(operation), await stopped(operation, call)
     seen = await observe(world)
     assert await faults_of(world) == []
@@ -64,8 +63,12 @@ async def test_an_operation_that_is_stopped_came_through_or_never_was(operation:
     assert await faults_of(world, settled=True) == []
 
 
-@every_stop(*REQUESTS, *CALLS)
-async def test_a_request_that_is_stopped_can_be_repeated(operation: Operation, call: int) -> None:
+@each_of(*REQUESTS, *CALLS)
+async def test_a_request_that_is_stopped_can_be_repeated(operation: Operation) -> None:
+    await at_each(calls_of(operation), lambda call: _can_be_repeated(operation, call))
+
+
+async def _can_be_repeated(operation: Operation, call: int) -> None:
     ways, world = await ways_of(operation), await stopped(operation, call)
     came_through = await observe(world) == ways.through
     world.clock.pass_by(seconds=1)
@@ -82,10 +85,12 @@ async def test_a_request_that_is_stopped_can_be_repeated(operation: Operation, c
     assert operation.anew or (refused and operation.unseen) or not await untold(world, ways)
 
 
-@every_stop(*KEYED)
-async def test_a_request_that_is_stopped_has_one_effect_if_it_is_repeated_much_later(
-    operation: Operation, call: int
-) -> None:
+@each_of(*KEYED)
+async def test_a_request_that_is_stopped_has_one_effect_if_it_is_repeated_much_later(operation: Operation) -> None:
+    await at_each(calls_of(operation), lambda call: _has_one_effect(operation, call))
+
+
+async def _has_one_effect(operation: Operation, call: int) -> None:
     ways, world = await ways_of(operation), await stopped(operation, call)
     await settle(world)
     answer = await operation.act(world)

@@ -18,7 +18,7 @@ from local.cloud import PROJECT, SCHEDULES
 from local.running import find_running
 from tests.end_to_end.running_stack import Stack, free_ports, run, up
 from tests.vaults import ALICE, NOON
-from vault_core import agenda, errors
+from vault_core import agenda, errors, telemetry
 from vault_core.api.control_room.dialect import STATUSES
 from vault_core.api.control_room.lists import CREDENTIAL_FIELDS, ListRequest, Operator
 from vault_core.api.control_room.routes import CONTROL_ROOM_ROUTES
@@ -35,7 +35,7 @@ from vault_core.identities import Identity, IdentityPattern
 from vault_core.lease import Lease
 from vault_core.locker import Locker
 from vault_core.own_values import OwnSet
-from vault_core.settings import Settings
+from vault_core.settings import Settings, variable
 from vault_core.signing_secrets import SigningSecret
 from vault_core.subscription import Subscription
 from vault_core.tenants import TenantRules
@@ -48,6 +48,7 @@ PAGES = [README, PROJECT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 API = (DOCS / "api.md").read_text()
 DATA = (DOCS / "data.md").read_text()
 CONTROL_ROOM = (DOCS / "control-room.md").read_text()
+TELEMETRY = (DOCS / "telemetry.md").read_text()
 TOURS = [README, DOCS / "control-room.md"]
 BASE = "/api/v1"
 VAULT = "/v2/credentialvault"
@@ -269,14 +270,40 @@ class TestTheDataPage:
         assert [each.value for each in named if f"`{each.value}`" not in DATA] == []
 
 
+class TestTheTelemetryPage:
+    def test_has_a_row_for_every_metric_with_its_kind_and_dimensions(self) -> None:
+        rows = re.findall(r"^\| `(vault\.[\w.]+)` \| (\w+) \| (.*?) ?\|", TELEMETRY, re.MULTILINE)
+        told = {(name, kind, tuple(re.findall(r"`(\w+)`", dimensions))) for name, kind, dimensions in rows}
+        assert told == {(one.name, type(one).__name__.lower(), one.dimensions) for one in telemetry.METRICS}
+
+    def test_has_a_row_for_every_span_with_its_attributes(self) -> None:
+        rows = re.findall(r"^\| `([^`]+)` \| (server|client|internal) \| (.*) \|$", TELEMETRY, re.MULTILINE)
+        told = {(title, part, frozenset(re.findall(r"`(\w+)`", named))) for title, part, named in rows}
+        assert told == {
+            (work.title, work.part, work.attributes - set(work.metric.dimensions)) for work in telemetry.WORKS
+        }
+
+    def test_names_every_outcome_that_counts_as_failed(self) -> None:
+        [sentence] = re.findall(r"counts as failed when the outcome is ([^;]*);", TELEMETRY)
+        assert set(re.findall("`([^`]+)`", sentence)) == telemetry.FAULTS
+
+    def test_asks_only_for_metrics_and_dimensions_that_there_are(self) -> None:
+        queries = [content for kind, content in FENCE.findall(TELEMETRY) if kind == "kusto"]
+        metrics = {one.name: one for one in telemetry.METRICS}
+        for query in queries:
+            for name in re.findall(r'Name == "([^"]+)"', query):
+                assert set(re.findall(r"Properties\.(\w+)", query)) <= set(metrics[name].dimensions)
+        assert len(queries) >= 6
+
+
 class TestTheReadme:
     def test_names_every_setting(self) -> None:
         text = README.read_text()
-        settings = [f"VAULT_{name.upper()}" for name in Settings.model_fields]
+        settings = [variable(name) for name in Settings.model_fields]
         assert [name for name in (*settings, *SCHEDULES) if f"`{name}`" not in text] == []
 
     def test_names_no_setting_that_is_not_one(self) -> None:
-        known = {*(f"VAULT_{name.upper()}" for name in Settings.model_fields), *SCHEDULES}
+        known = {*map(variable, Settings.model_fields), *SCHEDULES}
         assert set(re.findall("`(VAULT_[A-Z_]+)`", README.read_text())) <= known
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

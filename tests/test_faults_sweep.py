@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,12 +9,14 @@ import pytest
 from tests.acting import Operation, Reply
 from tests.faults import Fault, Plan
 from tests.operations import CALLS, REQUESTS, TIMERS
+from tests.stepping import at_each
 from tests.sweeping import (
     calls_of,
     faults_of,
     observe,
     settle,
     untold,
+    untold_at_once,
     untold_values,
     ways_of,
     world_before,
@@ -32,19 +32,17 @@ KINDS = {
 }
 
 
-async def _failures(operations: Sequence[Operation]) -> list[tuple[Operation, int, str]]:
-    return [(one, call, kind) for one in operations for call in await calls_of(one) for kind in KINDS]
+async def failures_of(operation: Operation) -> list[tuple[int, str]]:
+    """Every way in which each call of the operation to a store can fail."""
+    return [(call, kind) for call in await calls_of(operation) for kind in KINDS]
 
 
-def every_failure(*operations: Operation) -> pytest.MarkDecorator:
-    """Run the test once for each way in which each call of each of the operations can fail."""
-    return pytest.mark.parametrize(("operation", "call", "kind"), asyncio.run(_failures(operations)), ids=str)
+@pytest.mark.parametrize("operation", [*REQUESTS, *CALLS], ids=str)
+async def test_a_request_whose_store_fails_succeeds_or_can_be_repeated(operation: Operation) -> None:
+    await at_each(failures_of(operation), lambda failure: _succeeds_or_can_be_repeated(operation, *failure))
 
 
-@every_failure(*REQUESTS, *CALLS)
-async def test_a_request_whose_store_fails_succeeds_or_can_be_repeated(
-    operation: Operation, call: int, kind: str
-) -> None:
+async def _succeeds_or_can_be_repeated(operation: Operation, call: int, kind: str) -> None:
     ways = await ways_of(operation)
     world = await world_before(operation, Plan(faults={call: KINDS[kind]}))
     answer = await operation.act(world)
@@ -53,7 +51,7 @@ async def test_a_request_whose_store_fails_succeeds_or_can_be_repeated(
     seen = await observe(world)
     if answer.status < 400:
         assert seen == ways.through
-        assert not await untold(world, ways)
+        assert not await untold_at_once(world, ways)
     else:
         assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "unavailable", "7")
         granted_to_nobody = operation.unseen and operation.anew
@@ -72,10 +70,12 @@ async def test_a_request_whose_store_fails_succeeds_or_can_be_repeated(
     assert operation.anew or settled.leases == ways.through_settled.leases
 
 
-@every_failure(*TIMERS)
-async def test_a_timer_whose_store_fails_does_the_rest_in_its_next_runs(
-    operation: Operation, call: int, kind: str
-) -> None:
+@pytest.mark.parametrize("operation", TIMERS, ids=str)
+async def test_a_timer_whose_store_fails_does_the_rest_in_its_next_runs(operation: Operation) -> None:
+    await at_each(failures_of(operation), lambda failure: _does_the_rest_later(operation, *failure))
+
+
+async def _does_the_rest_later(operation: Operation, call: int, kind: str) -> None:
     ways = await ways_of(operation)
     world = await world_before(operation, Plan(faults={call: KINDS[kind]}))
     try:

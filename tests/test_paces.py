@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults import watch
-from tests.vaults import NOON, memory_stores
+from tests.vaults import NOON, memory_stores, sealed_table
 from vault_core.errors import TooSoon
 from vault_core.paces import CALLS_PER_HOST, INTERVAL, Paces
-from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Keys, Stores
 
 SECOND = timedelta(seconds=1)
@@ -24,7 +23,7 @@ HOST = "api.northwind.example"
 def paces(stores: Stores | None = None) -> Paces:
     """Paces of a process of its own."""
     stores, _ = watch(stores or memory_stores())
-    return Paces(SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets)))
+    return Paces(sealed_table(stores))
 
 
 async def claims(pace: Paces, at: datetime, tenant: str = "contoso", subject: str = "one") -> bool:

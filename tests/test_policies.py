@@ -27,7 +27,15 @@ from vault_core.policies import (
 
 OWNER_ID = "id-olivia"
 ALLOWS_EVERYONE = LeasePolicy.model_validate({"allowedIdentities": [{"type": "any"}]})
-CHANGES = (Action.UPDATE, Action.REVOKE, Action.SUSPEND, Action.RESUME, Action.DELETE, Action.VALIDATE)
+CHANGES = (
+    Action.UPDATE,
+    Action.REVOKE,
+    Action.SUSPEND,
+    Action.RESUME,
+    Action.COMPROMISE,
+    Action.DELETE,
+    Action.VALIDATE,
+)
 
 
 def caller(roles: str, name: str = "carl") -> Caller:
@@ -38,9 +46,9 @@ def subject(*, shared: bool, parts: frozenset[Part] = NO_PART) -> Subject:
     return Subject("id", "db-password", OWNER_ID, ALLOWS_EVERYONE if shared else BUILT_IN_DEFAULTS, parts)
 
 
-# What a caller may do: R read, C change (update, revoke, suspend, resume, delete), V rotate, T transfer, L lease.
-# A dot is a denial, a dash a credential that the caller may not know of. The caller owns the credential, is allowed
-# by its policy, is a stranger to it, or has a part in the locker that it is in.
+# What a caller may do: R read, C change (update, revoke, suspend, resume, report compromised, delete), V rotate,
+# T transfer, L lease. A dot is a denial, a dash a credential that the caller may not know of. The caller owns the
+# credential, is allowed by its policy, is a stranger to it, or has a part in the locker that it is in.
 TABLE = """
 roles                 owner  allowed  stranger  in-consumer  in-participant  in-manager  in-owner
 -                     .CVT.  -        -         -            -               ..V..       ..VT.

@@ -26,8 +26,10 @@ from tests.probing import (
     probe,
     say_nothing,
 )
+from tests.recording import recording
 from vault_core.outbound import LONGEST_CALL, MAX_REPLY_BYTES, DestinationRefused, Outbound, Reply
 from vault_core.probe import SystemLookUp
+from vault_core.telemetry import CALLS_OUT
 from vault_core.upkeep import deliveries, value_checks
 
 
@@ -274,7 +276,7 @@ async def test_a_fault_that_nobody_foresaw_is_unreachable_and_told_by_its_type(
         raise RuntimeError(host)
 
     await assert_unreachable(probe(names=broken), "https://vendor.example/")
-    assert caplog.messages == ["a call out broke off with RuntimeError"]
+    assert caplog.messages == ["call_out=broken-off error=RuntimeError"]
 
 
 async def test_no_log_tells_where_a_call_went(caplog: pytest.LogCaptureFixture) -> None:
@@ -284,6 +286,17 @@ async def test_no_log_tells_where_a_call_went(caplog: pytest.LogCaptureFixture) 
         for url in (f"{bad.url}/secret", "https://secret.example/secret", "https://secret@", "https://secret.local/"):
             await assert_unreachable(probe(bad), url, b"secret")
     assert not [word for word in ("secret", "127.0.0.1", str(bad.port)) if word in caplog.text]
+
+
+async def test_calls_are_measured_by_what_came_of_them_and_not_by_where_they_went() -> None:
+    with recording() as kept:
+        async with answering(b"HTTP/1.1 503 secret\r\nContent-Length: 6\r\n\r\nsecret") as broken, answering() as good:
+            await call(probe(good), f"{good.url}/secret", {"secret": "secret"}, b"secret")
+            await call(probe(broken), f"{broken.url}?secret", {"secret": "secret"}, b"secret")
+            await assert_unreachable(probe(good), "https://secret.local/", b"secret")
+        assert kept.measured(CALLS_OUT) == {("2xx",): 1, ("5xx",): 1, ("unreachable",): 1}
+        assert {one.name for one in kept.spans} == {"call-out"}
+        assert not [word for word in ("secret", "127.0.0.1", str(good.port)) if word in kept.everything()]
 
 
 class Resolver:

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, MALLORY, NOON, TENANTS, World, memory_stores
+from tests.vaults import ADA, ALICE, BOB, DEPLOY_AGENT, MALLORY, NOON, TENANTS, World, key_ring, memory_stores
 from vault_core.errors import NotFound, RowMissing, SealBroken
+from vault_core.key_ring import KEYS_ROW
 from vault_core.repeats import Once
-from vault_core.sealing import KEYS_ROW, KeyRing, SealedTable
+from vault_core.sealing import SealedTable
 from vault_core.stores import Insert, Keys, Partitions, Put, Row, Stores, Table
 from vault_core.tenants import ReplaceTenantRules
 
 
 def sealed(stores: Stores, name: str = "vault") -> SealedTable:
-    return SealedTable(stores.vault, name, KeyRing(stores.vault, stores.secrets))
+    return SealedTable(stores.vault, name, key_ring(stores))
 
 
 async def raw_rows(table: Table, *tenants: str) -> list[Row]:
@@ -142,14 +143,14 @@ async def test_a_callers_value_that_imitates_a_tenants_key_is_not_taken_for_one(
 
 async def test_two_workers_that_meet_a_new_tenant_at_once_agree_on_its_keys() -> None:
     stores = memory_stores()
-    rings = [KeyRing(stores.vault, stores.secrets) for _ in range(6)]
+    rings = [key_ring(stores) for _ in range(6)]
     keys = await asyncio.gather(*(ring.of("contoso") for ring in rings))
     assert len({each.fingerprint(SecretStr("same")) for each in keys}) == 1
 
 
 async def test_fingerprints_tell_equal_values_within_a_tenant_only() -> None:
     stores = memory_stores()
-    ring = KeyRing(stores.vault, stores.secrets)
+    ring = key_ring(stores)
     ours, theirs = await ring.of("contoso"), await ring.of("fabrikam")
     assert ours.fingerprint(SecretStr("same")) == ours.fingerprint(SecretStr("same"))
     assert ours.fingerprint(SecretStr("same")) != theirs.fingerprint(SecretStr("same"))
@@ -158,9 +159,10 @@ async def test_fingerprints_tell_equal_values_within_a_tenant_only() -> None:
 
 async def test_keys_do_not_print_themselves() -> None:
     stores = memory_stores()
-    keys = await KeyRing(stores.vault, stores.secrets).of("contoso")
-    assert keys.fingerprinting.hex() not in repr(keys)
-    assert repr(keys.fingerprinting) not in repr(keys)
+    keys = await key_ring(stores).of("contoso")
+    secret = keys.versions[1].fingerprinting
+    assert secret.hex() not in repr(keys) + repr(keys.versions)
+    assert repr(secret) not in repr(keys) + repr(keys.versions)
 
 
 class TestAWholeVault:
@@ -188,7 +190,7 @@ class TestAWholeVault:
         kinds = {row.key.partition(":")[0] for row in rows}
         assert kinds == {"credential", "name", "intent", "rotation", "request", "forget", "settings", KEYS_ROW}
         for row in rows:
-            wanted = {"keys", "current", "candidates"} if row.key == KEYS_ROW else {"key", "sealed"}
+            wanted = {"keys", "current", "since", "candidates"} if row.key == KEYS_ROW else {"key", "sealed"}
             assert set(row.document) == wanted
 
     async def test_the_only_columns_are_those_that_narrow_a_listing(self, world: World) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tests.faults import Crash, Fault, Plan
 from tests.subscribers import HELD_FOR, OTHER_URL, URL, dead, pending, signed_by, subscribe, told, update
-from tests.vaults import ADA, MALLORY, NOON, World
+from tests.vaults import ADA, MALLORY, NOON, World, sealed_table
 from tests.workers import another_worker
 from vault_core import deliveries
 from vault_core.audit import AuditEvent, Event
@@ -27,7 +27,6 @@ from vault_core.errors import (
     Unavailable,
 )
 from vault_core.repeats import Once
-from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Keys
 from vault_core.subscription import (
     MAX_SUBSCRIPTIONS,
@@ -348,7 +347,7 @@ class TestDeleting:
 
     async def give_all_up(self, world: World, issued: Issued) -> None:
         """Let what waits become dead letters."""
-        found = Deliveries(SealedTable(world.stores.vault, "vault", KeyRing(world.stores.vault, world.stores.secrets)))
+        found = Deliveries(sealed_table(world.stores))
         async for one in found.due("contoso", issued.subscription.id, world.clock()):
             await found.give_up(one, world.clock())
 

@@ -17,9 +17,8 @@ from pydantic import SecretStr
 from tests.contents import ListedSecrets
 from tests.faults import Crash, Fault, Ledger, Plan, watch
 from tests.outbound import FakeOutbound
-from tests.vaults import NOON, TENANTS, World, memory_stores
+from tests.vaults import NOON, TENANTS, World, key_ring, memory_stores, sealed_table
 from vault_core.errors import SealBroken, Unavailable
-from vault_core.sealing import KeyRing, SealedTable
 from vault_core.stores import Keys, Put, Row, Stores
 from vault_core.transport import decrypted, encrypted, read_public_key
 from vault_core.transport_keys import TRANSPORT_KEY_ROW, TransportKeys
@@ -55,7 +54,7 @@ class SlowSecrets(ListedSecrets):
 async def stores_with(secrets: ListedSecrets) -> Stores:
     """Stores in which the tenant is known already."""
     stores = replace(memory_stores(), secrets=secrets)
-    await KeyRing(stores.vault, stores.secrets).of("contoso")
+    await key_ring(stores).of("contoso")
     return stores
 
 
@@ -76,7 +75,7 @@ async def kept(stores: Stores) -> set[str]:
 
 
 async def rows(stores: Stores, start: str) -> list[Row]:
-    table = SealedTable(stores.vault, "vault", KeyRing(stores.vault, stores.secrets))
+    table = sealed_table(stores)
     return list((await table.query(Keys("contoso", start, f"{start}~"))).rows)
 
 

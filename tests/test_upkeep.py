@@ -140,7 +140,7 @@ class TestExpiringLeases:
             report = await sweep(world)
         assert (report.done, report.failed) == (1, 1)
         assert (await told(world, "lease.expired"), await due(world)) == (1, 1)
-        assert "put off" in caplog.text
+        assert "item=put-off" in caplog.text
 
     async def test_what_failed_is_tried_again(self, world: World) -> None:
         await world.create_for_agents()

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from tests.faults import Crash, Plan
 from tests.outbound import Received, accepts, said
-from tests.vaults import ALICE, MALLORY, NOON, TENANTS, Clock, World, agent
+from tests.vaults import ALICE, MALLORY, NOON, TENANTS, Clock, World, agent, key_ring, sealed_table
 from tests.vendors import ELSEWHERE, GOOD, NEW, URL, check_due, fill, publish, reread, rotate, validate
 from tests.workers import another_worker
 from vault_core import agenda
@@ -23,7 +23,7 @@ from vault_core.credential_rows import CredentialRows, new_rows
 from vault_core.credentials import new_id
 from vault_core.identities import Caller, Role
 from vault_core.outbound import Reply, Unreachable
-from vault_core.sealing import KeyRing, SealedTable
+from vault_core.sealing import SealedTable
 from vault_core.stores import Keys
 from vault_core.tenants import TenantRules
 from vault_core.upkeep import value_checks
@@ -74,7 +74,7 @@ async def many(
 ) -> list[str]:
     """As many credentials from the configuration, written as the vault does but for the audit; their ids."""
     first = await fill(world, configuration, caller, name=f"credential of {configuration.id}")
-    keys = KeyRing(world.stores.vault, world.stores.secrets)
+    keys = key_ring(world.stores)
     table, values = SealedTable(world.stores.vault, "vault", keys), Values(world.stores.secrets, world.clock)
     ids = [first.id]
     validation = known or first.validation
@@ -95,7 +95,7 @@ def quick(world: World) -> Vault:
 
 
 async def known_of(world: World, tenant: str, ids: list[str]) -> list[Validation]:
-    rows = CredentialRows(SealedTable(world.stores.vault, "vault", KeyRing(world.stores.vault, world.stores.secrets)))
+    rows = CredentialRows(sealed_table(world.stores))
     return [(await rows.read(tenant, one)).credential.validation for one in ids]
 
 
@@ -331,7 +331,7 @@ class TestASlowVendor:
 
     async def due_at(self, world: World, now: datetime) -> set[str]:
         """The credentials of contoso whose check is due."""
-        table = SealedTable(world.stores.vault, "vault", KeyRing(world.stores.vault, world.stores.secrets))
+        table = sealed_table(world.stores)
         found, after = set[str](), ""
         while page := await agenda.due(table, "contoso", agenda.Queue.CHECK, now, 1000, after):
             found |= {entry.subject for entry in page}

@@ -13,6 +13,8 @@ from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential, UpdateCredential
 from vault_core.grants import Granted
 from vault_core.identities import Caller, Identity, Role
+from vault_core.key_ring import KeyRing
+from vault_core.sealing import SealedTable
 from vault_core.stores import Stores
 from vault_core.stores.memory import MemorySecrets, MemoryTable
 from vault_core.vault import Vault
@@ -63,6 +65,16 @@ class Clock:
         """Let time pass; return the new instant."""
         self.now += timedelta(**duration)
         return self.now
+
+
+def key_ring(stores: Stores) -> KeyRing:
+    """The keys of the tenants, as another process at noon finds them."""
+    return KeyRing(stores.vault, stores.secrets, Clock())
+
+
+def sealed_table(stores: Stores) -> SealedTable:
+    """The sealed rows, as another process at noon opens them."""
+    return SealedTable(stores.vault, "vault", key_ring(stores))
 
 
 @dataclass

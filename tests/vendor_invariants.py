@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from tests.contents import Contents
 from tests.outbound import FakeOutbound, Received
+from tests.vaults import sealed_table
 from vault_core import agenda, rotation
 from vault_core.agenda import Queue, Task
 from vault_core.audit import Event
@@ -21,7 +22,6 @@ from vault_core.credential import Credential, State
 from vault_core.credential_rows import credential_key
 from vault_core.errors import RowMissing, ValueRefused
 from vault_core.outbound import Reply
-from vault_core.sealing import KeyRing, SealedTable
 from vault_core.signing_secrets import SigningSecret
 from vault_core.stores import Row, Stores
 from vault_core.validation import KEPT_CHECKS, Check, Trigger
@@ -264,7 +264,7 @@ class VendorWatch(FakeOutbound):
             await self.stores.vault.read("contoso", key)
         except RowMissing:
             return  # a test of the endpoint, or a value of a credential to come
-        sealed = SealedTable(self.stores.vault, "vault", KeyRing(self.stores.vault, self.stores.secrets))
+        sealed = sealed_table(self.stores)
         credential = Credential.from_document((await sealed.read("contoso", key)).document)
         pinned, asked = credential.configuration, data["configuration"]
         assert pinned is not None

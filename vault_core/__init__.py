@@ -14,8 +14,10 @@
     lease.py               a lease and the rules of its life
     grants.py, leases.py   how a lease is granted; what callers do with it; beside: lease_rows.py, lease_events.py
     endings.py             what follows a revocation, deletion or rotation
+    compromises.py         values that others may know: frozen, and who was given them
     rotation.py            when a credential must be looked at again
     tenants.py             a tenant's defaults, notice period, retention
+    portable.py            a tenant's metadata outside of the vault; exports.py, imports.py, imported_credentials.py
     configuration.py       what a vendor defines: fields, endpoint, products; _fields, field_kinds, field_patterns
     configurations.py      what vendors do with them; beside it: _rows, _removal, trials.py, signing_secrets.py
     contracts.py           the version that a credential is made from; creations.py, upgrades.py: made, and moved on
@@ -32,13 +34,15 @@
     admission.py           the way to a credential: find it, look into its locker, ask the guard
     audit.py               who did what
     repeats.py             what an Idempotency-Key promises
-    agenda.py, upkeep/     what must be looked at later, and the timers that do
+    agenda.py, upkeep/     what must be looked at later, and the timers that do; timed_runs.py: how these run
     sealing.py, values.py  what the stores hold is opened only here
+    key_ring.py            the tenants' keys; data_keys.py: what was sealed under one, sealed anew under another
     outbound.py            the port for calls out; probe.py: what opens the socket; destinations.py: what may be called
     webhooks.py            signs what goes out; echoes.py: finds values in what comes back
     transport.py           values under an RSA key on their way; transport_keys.py: the tenants' keys
-    stores/                the ports, and their adapters: memory, Azure Tables, Key Vault
+    stores/                the ports, and their adapters: memory, Azure Tables, Key Vault; observed.py: measured
     health.py              do the stores answer, do the timers run
+    telemetry.py           every metric and span; open_telemetry.py, azure_monitor.py: where they go, when that is set
 
     api/                   edge.py and dialects.py (decode, identify, encode), routes.py (every operation), handlers
     api/control_room/      the second face: its own routes.py, dialect.py and handlers, over the same services

@@ -41,6 +41,9 @@ class Task(StrEnum):
     REMOVE = "remove"  # a configuration to be deleted: see that nothing lives on it, then remove its rows and secrets
     EMPTY = "empty"  # a deleted locker: take its credentials out, remove its row
     UNSUBSCRIBE = "unsubscribe"  # a deleted subscription: remove what still waits for it
+    COMPROMISE = "compromise"  # a version that was reported as compromised: end its leases
+    RESEAL = "reseal"  # the tenant has a new data key: seal its rows anew
+    RETIRE_KEY = "retire-key"  # an old data key that no row is sealed under any longer: destroy it
     RESCHEDULE = "reschedule"  # the tenant's notice period or defaults changed: look at its credentials anew
 
 
@@ -55,6 +58,12 @@ class Entry:
     def task(self) -> Task:
         """What is asked for; entries of the `intent` queue alone say so."""
         return Task(self.row.document["task"])
+
+    @property
+    def due_at(self) -> datetime:
+        """Since when it is due."""
+        written = self.row.key.partition(":")[2].partition("|")[0]
+        return datetime.strptime(written, _INSTANT).replace(tzinfo=UTC)
 
     @property
     def lane(self) -> str | None:
@@ -88,11 +97,35 @@ def claimed(row: Row) -> Replace:
     return Replace(row.with_document({**row.document, "attempts": int(row.document.get("attempts", 0)) + 1}))
 
 
+def discarding(tenant: str, due_at: datetime, name: str, holder: str) -> Row:
+    """Return an entry that asks to delete a value, from `due_at` on, unless the row with the key `holder` names it."""
+    return intent(tenant, Task.DISCARD_VALUE, due_at, name, holder=holder)
+
+
 def retirement(tenant: str, due_at: datetime, credential_id: str, number: int) -> Row:
     """Return an entry that asks to destroy the value of a replaced version, from `due_at` on."""
     return intent(
         tenant, Task.RETIRE, due_at, f"{credential_id}|{number}", credential=credential_id, version=str(number)
     )
+
+
+def purge(tenant: str, due_at: datetime, credential_id: str, revoked_at: datetime) -> Row:
+    """Return an entry that asks to destroy the values of the credential that was revoked then, from `due_at` on."""
+    return intent(tenant, Task.PURGE, due_at, credential_id, revoked=instant(revoked_at))
+
+
+def is_of_another(row: Row, revoked_at: datetime) -> bool:
+    """Return whether the entry was written when an earlier credential with the same id was revoked."""
+    return bool(row.document.get("revoked", instant(revoked_at)) != instant(revoked_at))
+
+
+def compromise(tenant: str, due_at: datetime, credential_id: str, number: int, revision: int) -> Row:
+    """Return an entry that asks to end the leases on versions up to this one, from `due_at` on.
+
+    Those alone that were granted before the credential had this revision: it may be leased again since, as it is.
+    """
+    asked = {"credential": credential_id, "version": str(number), "revision": str(revision)}
+    return intent(tenant, Task.COMPROMISE, due_at, f"{credential_id}|{number}", **asked)
 
 
 def pruning(tenant: str, due_at: datetime, credential_id: str, consumer_id: str = "") -> Row:

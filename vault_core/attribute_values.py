@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from vault_core import agenda
 from vault_core.admission import Admission, Admitted
 from vault_core.attributes import Attribute, ValueMark, check_own, own_by_id, set_now
-from vault_core.audit import AuditLog, Event
+from vault_core.audit import AuditEvent, AuditLog, Event
 from vault_core.concurrency import together
 from vault_core.credential import (
     Credential,
@@ -48,7 +48,7 @@ from vault_core.errors import (
 from vault_core.identities import Caller
 from vault_core.new_values import NewValues
 from vault_core.own_values import FoundSet, OwnSet, OwnValues
-from vault_core.policies import Action
+from vault_core.policies import ABSENT, Action
 from vault_core.stores import Discard, Put, Row
 from vault_core.values import check_size
 
@@ -248,6 +248,7 @@ class AttributeValues:
         _, standard, owned = await together(
             self._audit.write(event), self._new_values.present(caller.tenant, credential), own()
         )
+        await self._check_still_usable(credential, event, now)
         return [
             ShownValue(
                 one.attribute, one.mark, one.consumer_id, (owned if one.consumer_id else standard)[one.attribute.id]
@@ -256,6 +257,19 @@ class AttributeValues:
             else one
             for one in shown
         ]
+
+    async def _check_still_usable(self, credential: Credential, event: AuditEvent, now: datetime) -> None:
+        """Return when the credential may still be read after that was told.
+
+        Whoever freezes or revokes it looks at what was told after that: one of the two sees the other.
+        """
+        try:
+            refusal = refusal_to_use((await self._rows.read(event.tenant, credential.id)).credential, now)
+        except RowMissing:
+            refusal = NotFound(ABSENT)
+        if refusal:
+            await self._audit.write(event.failed(refusal.code))
+            raise refusal
 
     async def _admit_to_write(
         self, caller: Caller, reference: str, attribute_ids: Collection[str], now: datetime

@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
@@ -24,7 +24,7 @@ from vault_core.records import Record
 from vault_core.wire import WireModel
 
 MAX_ATTRIBUTES = 50
-OWN_TYPE = "generic-secret"
+OWN_TYPE: Final = "generic-secret"
 """The one type whose credentials may bring attributes of their own."""
 
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(check_name)]
@@ -72,12 +72,19 @@ class AttributeDefinition(WireModel):
     password_flag: bool = False
 
 
+class KnownAttribute(AttributeDefinition):
+    """An attribute of a credential's own, with the id that names its values."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
 class ChangedAttribute(AttributeDefinition):
     """An attribute as it is to be: with the `id`, or else the name, of one that is there, that one is changed."""
 
     id: Annotated[str | None, StringConstraints(max_length=64)] = None
 
 
+KnownAttributes = Annotated[tuple[KnownAttribute, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
 Definitions = Annotated[tuple[AttributeDefinition, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
 ChangedAttributes = Annotated[tuple[ChangedAttribute, ...], Field(min_length=1, max_length=MAX_ATTRIBUTES)]
 
@@ -155,6 +162,14 @@ def are_own(type_name: str, attributes: Sequence[Attribute]) -> bool:
 def defined(wanted: Sequence[AttributeDefinition], by: str, now: datetime) -> tuple[Attribute, ...]:
     """Return new attributes; `InvalidInput` when two have one name."""
     return redefined((), [ChangedAttribute(**one.model_dump()) for one in wanted], by, now)
+
+
+def restored(wanted: Sequence[KnownAttribute], by: str, now: datetime) -> tuple[Attribute, ...]:
+    """Return new attributes under ids that they had elsewhere; `InvalidInput` when two have one id, or one name."""
+    if len({one.id for one in wanted}) < len(wanted):
+        raise InvalidInput("Give each attribute an id of its own.", (FieldError("attributes", "hold an id twice"),))
+    new = defined([AttributeDefinition(**one.model_dump(exclude={"id"})) for one in wanted], by, now)
+    return tuple(one.but(id=known.id) for one, known in zip(new, wanted, strict=True))
 
 
 def redefined(

@@ -26,6 +26,7 @@ from vault_core.paces import Paces
 from vault_core.policies import ABSENT
 from vault_core.stores import Change, Keys, Put, Row
 from vault_core.stores.removals import discard_all
+from vault_core.telemetry import VALIDATIONS
 from vault_core.tenants import TenantRules
 from vault_core.validation import KEPT_CHECKS, Check, Trigger, Validation, concluded
 from vault_core.vendor_answers import Outcome
@@ -67,6 +68,7 @@ class Checks:
         if trigger is not Trigger.CREATED:
             await self._claim(caller.tenant, credential, now)
         outcome = await self._calls.ask_about(credential, values, _question_id(credential, now), now)
+        VALIDATIONS.add(verdict=outcome.status, trigger=trigger.value)
         event = told(caller, credential, outcome, trigger, now)
         if outcome.status == "invalid":  # of a value that is not let in: what the credential holds is as it was
             await self._audit.write(replace(event, details={**event.details, "refused": True}))
@@ -96,6 +98,7 @@ class Checks:
         Raises `CredentialChanged` when it holds another value by now, or the vendor would be asked in another
         way by now, `RowMissing` when it is gone, and `RowChanged` for a row of `more` that does not fit.
         """
+        VALIDATIONS.add(verdict=check.status, trigger=check.trigger.value)
         asked = (check.version, found.credential.question)
         for _ in range(_ATTEMPTS):
             known = found.credential.validation

@@ -220,7 +220,7 @@ class Configurations:
         after = rules_of.changed(configuration, caller.identity, now, signing=signing)
         event = _told(Event.CONFIGURATION_SECRET_ROTATED, caller, after, now)
         gone = [
-            agenda.intent(caller.tenant, agenda.Task.DISCARD_VALUE, now, one.secret)
+            agenda.discarding(caller.tenant, now, one.secret, found.row.key)
             for one in configuration.signing
             if one.secret not in {kept.secret for kept in signing}
         ]
@@ -303,8 +303,8 @@ class Configurations:
         now: datetime,
         *changes: Change,
     ) -> None:
-        subject = subject_of(configuration_id)
-        removals = await self._pending.write(caller.tenant, subject, name, fields_of(secret), [event], now)
+        subject, holder = subject_of(configuration_id), configuration_key(configuration_id)
+        removals = await self._pending.write(caller.tenant, subject, holder, name, fields_of(secret), [event], now)
         try:
             await self._rows.table.commit(*changes, *removals)
         except (RowExists, RowChanged):

@@ -24,7 +24,7 @@ from vault_core.concurrency import together
 from vault_core.configured_attributes import ConfiguredAttributes
 from vault_core.contracts import Contract, Contracts
 from vault_core.credential import Credential
-from vault_core.credential_requests import ConfigurationChoice, CreateCredential
+from vault_core.credential_requests import ConfigurationChoice, CreateCredential, TypeName
 from vault_core.credential_rows import CredentialRows, name_key, name_taken, new_rows
 from vault_core.credential_types import TYPES, CredentialType
 from vault_core.credentials import NAME_TAKEN, Shown, new_id, told
@@ -107,7 +107,7 @@ class Creations:
         if proof:
             more = (*more, kept_check(caller.tenant, credential.id, credential.validation, proof.check))
             credential = proof.of(credential)
-        event = _told(caller, credential, now)
+        event = told_of_creation(caller, credential, now)
         removals = await self._new_values.write(caller.tenant, credential.id, new, [event], now)
         try:
             if plan.contract:
@@ -128,11 +128,8 @@ class Creations:
     async def _plan(self, caller: Caller, wanted: CreateCredential, now: datetime) -> _Plan:
         by = caller.identity.id
         if wanted.configuration:
-            contract = await self._chosen(caller, wanted.configuration, now)
-            type_name = contract.definition.credential_type or OWN_TYPE
-            if wanted.type not in (None, type_name):
-                fault = FieldError("type", f"is {type_name} in this configuration; leave it out")
-                raise InvalidInput("The type does not fit the configuration.", (fault,))
+            contract = await chosen(self._contracts, self._guard, caller, wanted.configuration, now)
+            type_name = type_in(contract, wanted.type)
             attributes = configuration_rules.as_attributes(contract.definition.fields_, by, now)
             return _Plan(type_name, attributes, ConfiguredAttributes(type_name, attributes), contract)
         type_name = wanted.type or OWN_TYPE
@@ -140,13 +137,6 @@ class Creations:
             return _Plan(type_name, attribute_rules.of_type(type_name, by, now), TYPES[type_name])
         attributes = attribute_rules.defined(wanted.attributes, by, now)
         return _Plan(type_name, attributes, OwnAttributes(attributes))
-
-    async def _chosen(self, caller: Caller, choice: ConfigurationChoice, now: datetime) -> Contract:
-        try:
-            return await self._contracts.chosen(caller.tenant, choice)
-        except NotFound:
-            await self._guard.record(caller, now, "create", configuration=choice.id)
-            raise
 
     async def _again(self, caller: Caller, credential_id: str, now: datetime) -> Shown:
         """Return what the request created that this one repeats; perhaps it is another's by now."""
@@ -176,7 +166,29 @@ class Creations:
         return Shown(found.credential, rules)
 
 
-def _told(caller: Caller, credential: Credential, now: datetime) -> AuditEvent:
+async def chosen(
+    contracts: Contracts, guard: Guard, caller: Caller, choice: ConfigurationChoice, now: datetime
+) -> Contract:
+    """Return what the caller's new credential is made from, as `Contracts.chosen`; a vain search is recorded."""
+    try:
+        return await contracts.chosen(caller.tenant, choice)
+    except NotFound:
+        await guard.record(caller, now, "create", configuration=choice.id)
+        raise
+
+
+def type_in(contract: Contract, given: TypeName | None) -> TypeName:
+    """Return the type that credentials of the contract have; `InvalidInput` when another was given."""
+    type_name = contract.definition.credential_type or OWN_TYPE
+    if given not in (None, type_name):
+        fault = FieldError("type", f"is {type_name} in this configuration; leave it out")
+        raise InvalidInput("The type does not fit the configuration.", (fault,))
+    return type_name
+
+
+def told_of_creation(caller: Caller, credential: Credential, now: datetime, **about: object) -> AuditEvent:
+    """Return the event that tells of a new credential."""
     pinned = credential.configuration
-    about = {"configuration": pinned.id, "configurationVersion": pinned.version} if pinned else {}
+    if pinned:
+        about |= {"configuration": pinned.id, "configurationVersion": pinned.version}
     return told(Event.CREDENTIAL_CREATED, caller, credential, now, type=credential.type, **about)

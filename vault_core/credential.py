@@ -1,7 +1,7 @@
 """A credential and the rules of its life, as pure functions. No value, no store, no clock.
 
 pending → active → expiring → expired        as time goes (validity dates, the value's own end)
-          active ⇄ inactive                  suspended by hand
+          active ⇄ inactive                  suspended by hand; or compromised, until its values are others
           active → rotated                   a version, once it is replaced
           any    → revoked                   final
 """
@@ -19,6 +19,7 @@ from vault_core import attributes as attribute_rules
 from vault_core.attributes import Attribute, OwnAttributes
 from vault_core.configured_attributes import ConfiguredAttributes
 from vault_core.credential_types import TYPES, Accepted, CredentialType
+from vault_core.credential_types.given import BULLETS
 from vault_core.durations import Duration
 from vault_core.errors import (
     CredentialChanged,
@@ -94,6 +95,19 @@ class Suspension(Record):
     reason: str | None = None
 
 
+class Compromise(Record):
+    """Who reported that others may know the values up to this version, when and why.
+
+    `revisions` are those of the standard values that must still become others, by the attributes' ids.
+    """
+
+    at: datetime
+    by: Identity
+    reason: str | None = None
+    version: int
+    revisions: dict[str, int] = {}
+
+
 class PinnedConfiguration(Record):
     """The version of a vendor's configuration that the credential was made from.
 
@@ -137,6 +151,7 @@ class Credential(Record):
     ends_at: datetime | None = None
     validation: Validation
     suspended: Suspension | None = None
+    compromised: Compromise | None = None
     revoked_reason: str | None = None
     deleted_at: datetime | None = None
     created_at: datetime
@@ -184,8 +199,27 @@ class Credential(Record):
 
     @property
     def lacks(self) -> list[str]:
-        """The names of the standard attributes that have no value yet; a type's own fields are checked by the type."""
-        return [one.name for one in self.attributes if self.has_own_attributes and not (one.user_provided or one.value)]
+        """The names of the standard attributes that have no value yet and need one.
+
+        A type, or a configuration, lets no value in that leaves out what it requires: it lacks all of it, or nothing.
+        """
+        if self.has_own_attributes:
+            return [one.name for one in self.attributes if not (one.user_provided or one.value)]
+        if not self.newest.holds_nothing:
+            return []
+        fields = self.kind.fields
+        return [one.name for one in fields if one.required] or [one.name for one in fields]
+
+    @property
+    def display(self) -> str:
+        """What tells the credential from others without showing its value."""
+        return BULLETS if self.newest.holds_nothing else self.kind.display(self.details)
+
+    @property
+    def still_compromised(self) -> list[str]:
+        """The names of the standard attributes that hold what they held when a compromise was reported."""
+        known = self.compromised.revisions if self.compromised else {}
+        return [one.name for one in self.attributes if one.value and one.value.revision == known.get(one.id)]
 
     @property
     def user_provided(self) -> list[Attribute]:
@@ -212,7 +246,7 @@ def status(credential: Credential, now: datetime, notice: timedelta) -> Status:
         return Status.REVOKED
     if credential.ends and now >= credential.ends:
         return Status.EXPIRED
-    if credential.suspended:
+    if credential.suspended or credential.compromised:
         return Status.INACTIVE
     if credential.valid_from and now < credential.valid_from:
         return Status.PENDING
@@ -237,6 +271,8 @@ def refusal_to_use(credential: Credential, now: datetime) -> VaultError | None:
             return CredentialRevoked("This credential was revoked, which is final; ask its owner for another one.")
         case Status.EXPIRED:
             return CredentialExpired("This credential has expired; its owner can rotate it or extend its validity.")
+        case Status.INACTIVE if credential.compromised:
+            return CredentialNotUsable("This credential was reported as compromised; its owner must rotate it first.")
         case Status.INACTIVE:
             return CredentialNotUsable("This credential is suspended; its owner can resume it.")
         case Status.PENDING:
@@ -301,7 +337,7 @@ def rotated(
         created_at=now,
         created_by=by,
     )
-    return changed(
+    after = changed(
         credential,
         by,
         now,
@@ -311,6 +347,35 @@ def rotated(
         ends_at=accepted.ends_at,
         validation=first_verdict(credential.configuration, secret, now).but(checks=credential.validation.checks),
     )
+    return _released(after)
+
+
+def compromised(credential: Credential, by: Identity, now: datetime, reason: str | None) -> Credential:
+    """Return the credential frozen until its masked values are others; as it is when that was done, or it is revoked.
+
+    Values that are not masked, such as user names, may stay. Values that came after another report are meant as well.
+    """
+    known = credential.compromised
+    if credential.newest.state is State.REVOKED or (known and known.version == credential.newest.number):
+        return credential
+    revisions = {one.id: one.value.revision for one in credential.attributes if one.masked and one.value}
+    report = Compromise(at=now, by=by, reason=reason, version=credential.newest.number, revisions=revisions)
+    return changed(credential, by, now, compromised=report)
+
+
+def _released(credential: Credential) -> Credential:
+    """Return the credential knowing which of the values are left that were reported; released when none is."""
+    if credential.compromised is None:
+        return credential
+    known = credential.compromised.revisions
+    left = {one.id: known[one.id] for one in credential.attributes if one.name in credential.still_compromised}
+    return credential.but(compromised=credential.compromised.but(revisions=left) if left else None)
+
+
+def check_not_still_compromised(credential: Credential) -> None:
+    """Return when no value is left that was reported as compromised; `CredentialNotUsable` otherwise."""
+    if names := credential.still_compromised:
+        raise CredentialNotUsable(f"Rotate it first; these values were reported as compromised: {', '.join(names)}.")
 
 
 def check_room_for_a_version(credential: Credential) -> None:

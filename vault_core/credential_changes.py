@@ -8,7 +8,7 @@ from typing import Any
 from vault_core import attributes as attribute_rules
 from vault_core.attributes import Attribute, marked
 from vault_core.credential import Credential, PinnedConfiguration, State, Version, changed, first_verdict
-from vault_core.credential_requests import MAX_METADATA, CreateCredential, RedefineCredential, UpdateCredential
+from vault_core.credential_requests import MAX_METADATA, DescribedCredential, RedefineCredential, UpdateCredential
 from vault_core.errors import FieldError, InvalidInput
 from vault_core.identities import Identity
 from vault_core.new_values import NewValue
@@ -21,7 +21,7 @@ _DEFAULTS = {"description": "", "environment": "production", "marketplaces": ()}
 
 def created(
     credential_id: str,
-    wanted: CreateCredential,
+    wanted: DescribedCredential,
     type_name: str,
     pinned: PinnedConfiguration | None,
     attributes: tuple[Attribute, ...],

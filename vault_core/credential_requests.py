@@ -79,16 +79,10 @@ class ConfigurationChoice(WireModel):
     version: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
 
 
-class CreateCredential(_WithValue):
-    """A credential to create; the caller becomes its owner.
-
-    With `attributes`, which only a generic-secret may bring, `fields` holds values by their names; what it leaves out
-    is set later. With `configuration`, the fields and the type are those that the vendor defined.
-    """
+class DescribedCredential(WireModel):
+    """What is said of a credential whatever its value is."""
 
     name: Name
-    type: TypeName | None = None
-    configuration: ConfigurationChoice | None = None
     description: Description = ""
     metadata: Metadata = {}
     policy: LeasePolicy = LeasePolicy()
@@ -96,20 +90,37 @@ class CreateCredential(_WithValue):
     marketplaces: Marketplaces = ()
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+
+
+class CreateCredential(DescribedCredential, _WithValue):
+    """A credential to create; the caller becomes its owner.
+
+    With `attributes`, which only a generic-secret may bring, `fields` holds values by their names; what it leaves out
+    is set later. With `configuration`, the fields and the type are those that the vendor defined.
+    """
+
+    type: TypeName | None = None
+    configuration: ConfigurationChoice | None = None
     attributes: Annotated[Definitions | None, Field(description="The named parts, in place of one `value`")] = None
 
     @model_validator(mode="after")
     def _own_attributes_fit(self) -> Self:
-        if self.attributes is not None and self.type != OWN_TYPE:
-            raise ValueError(f"only a credential of the type {OWN_TYPE} brings attributes of its own")
-        if self.attributes is not None and self.configuration is not None:
-            raise ValueError("the attributes are those of the configuration; leave `attributes` out")
+        if self.attributes is not None:
+            check_own_attributes_fit(self.type, self.configuration)
         if self.type is None and self.configuration is None:
             raise ValueError("give a `type`, or the `configuration` to make the credential from")
         return self
 
     def _may_lack_a_value(self) -> bool:
         return self.attributes is not None
+
+
+def check_own_attributes_fit(type_name: TypeName | None, configuration: ConfigurationChoice | None) -> None:
+    """Return when a credential of this type, made from this, may bring attributes of its own; else `ValueError`."""
+    if type_name != OWN_TYPE:
+        raise ValueError(f"only a credential of the type {OWN_TYPE} brings attributes of its own")
+    if configuration is not None:
+        raise ValueError("the attributes are those of the configuration; leave `attributes` out")
 
 
 class PolicyChanges(LeasePolicy):

@@ -15,6 +15,7 @@ from vault_core.errors import CredentialChanged, NotFound, RowChanged, RowExists
 from vault_core.identities import Caller
 from vault_core.new_values import NewValue, NewValues
 from vault_core.policies import ABSENT
+from vault_core.repeats import came_through
 from vault_core.stores import Change, Put
 from vault_core.tenants import TenantRules
 from vault_core.validation import Trigger
@@ -120,6 +121,8 @@ class CredentialWrites:
             raise Unavailable("The request took too long and was undone; repeat it.") from None
         if not conflict.key.startswith("request:"):
             raise conflict
+        if not await came_through(self._rows.table, found.tenant, conflict.key):
+            raise CredentialChanged("The request could not be told from its repeat; send it again.")
         return await self._rows.read(found.tenant, found.credential.id)
 
     async def _failed(self, events: Sequence[AuditEvent], code: str) -> None:

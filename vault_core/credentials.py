@@ -29,6 +29,7 @@ from vault_core.credential import (
     changed,
     check_not_in_locker,
     check_not_revoked,
+    check_not_still_compromised,
     check_room_for_a_version,
     check_same_place,
     check_unchanged,
@@ -226,19 +227,23 @@ class Credentials:
     async def resume(
         self, caller: Caller, reference: str, reason: str | None, once: Once | None, now: datetime
     ) -> Shown:
-        """Let a suspended credential be leased again. Repeatable."""
+        """Let a suspended credential be leased again. Repeatable.
+
+        Raises `CredentialNotUsable` for one that was reported as compromised and still holds what others may know.
+        """
         found, rules = await self._admit(caller, Action.RESUME, reference, now)
         reservation = await self._repeats.reserve(caller, once and once.about(found.credential.id), {}, now)
         if reservation.done:
             return await self._result(caller, found.credential.id)
         check_not_revoked(found.credential)
-        if not found.credential.suspended:
+        if not (found.credential.suspended or found.credential.compromised):
             await self._repeats.settle(reservation)
             return Shown(found.credential, rules)
 
         def rule(credential: Credential) -> Credential:
             check_not_revoked(credential)
-            return changed(credential, caller.identity, now, suspended=None)
+            check_not_still_compromised(credential)
+            return changed(credential, caller.identity, now, suspended=None, compromised=None)
 
         event = told(Event.CREDENTIAL_RESUMED, caller, found.credential, now, reason=reason)
         return await self._change(found, rules, rule, [event], *reservation.settled)

@@ -28,9 +28,14 @@ def decoded(cursor: str | None) -> tuple[str, str] | None:
     except (ValueError, TypeError, RecursionError):
         first = second = None
     if not (_is_key(first) and _is_key(second)):
-        fault = FieldError("cursor", "is not one of this listing; leave it out to begin anew")
-        raise InvalidInput("Send the cursor as it was received.", (fault,))
+        raise foreign()
     return first, second
+
+
+def foreign() -> InvalidInput:
+    """Return the refusal of a cursor that is not one of the listing's."""
+    fault = FieldError("cursor", "is not one of this listing; leave it out to begin anew")
+    return InvalidInput("Send the cursor as it was received.", (fault,))
 
 
 def _is_key(part: object) -> bool:

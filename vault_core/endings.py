@@ -1,4 +1,5 @@
-"""What must still happen after a credential was revoked, deleted, rotated or redefined, or a locker was deleted.
+"""What must still happen after a credential was revoked, compromised, deleted, rotated or redefined, or its locker
+deleted.
 
 Every step can be repeated.
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from math import inf
 
 from vault_core import agenda
 from vault_core.audit import AuditLog, Event
@@ -22,11 +24,12 @@ from vault_core.errors import CredentialChanged, RowChanged, RowMissing, SecretD
 from vault_core.identities import Caller
 from vault_core.lease import LeaseState
 from vault_core.lease_events import revocation
-from vault_core.lease_rows import LeaseRows, active, active_on, partition
+from vault_core.lease_rows import Held, LeaseRows, active, active_on, active_up_to, partition
+from vault_core.locker import Locker
 from vault_core.locker_rows import locker_key
 from vault_core.own_values import FoundSet, OwnValues, without
-from vault_core.pending_values import discard
-from vault_core.stores import Compare, Delete, Discard, Keys, Put, Row
+from vault_core.pending_values import discard_unless_held
+from vault_core.stores import Compare, Condition, Delete, Discard, Keys, Put, Row
 from vault_core.tenants import Tenants
 from vault_core.values import Values
 
@@ -63,7 +66,9 @@ class Endings:
             found = await self._rows.read(caller.tenant, credential_id)
         except RowMissing:
             return await self._drop(intent)
-        await self.end_leases(caller, found.credential, now)
+        if found.credential.newest.state is not State.REVOKED:  # imported again since it was revoked and deleted
+            return await self._drop(intent)
+        await self._end_leases(caller, found.credential, active(now), now)
         for version in found.credential.versions:
             if version.secret:
                 with suppress(SecretMissing):
@@ -71,8 +76,24 @@ class Endings:
         await self._own_values.disable_all(caller.tenant, credential_id)
         rules = await self._tenants.rules(caller.tenant)
         revoked_at = found.credential.newest.revoked_at or now
-        purge = agenda.intent(caller.tenant, agenda.Task.PURGE, revoked_at + rules.retention, credential_id)
+        purge = agenda.purge(caller.tenant, revoked_at + rules.retention, credential_id, revoked_at)
         await self._rows.table.commit(Put(purge))
+        return await self._drop(intent)
+
+    async def finish_compromise(self, caller: Caller, intent: Row, now: datetime) -> None:
+        """End the leases on the versions that were reported as compromised; those granted since then go on.
+
+        Values that no lease is on any longer are destroyed.
+        """
+        asked = intent.document
+        credential_id, version, revision = asked["credential"], int(asked["version"]), int(asked["revision"])
+        with suppress(RowMissing):
+            credential = (await self._rows.read(caller.tenant, credential_id)).credential
+            if credential.revision >= revision:  # otherwise it was deleted and imported again since
+                await self._end_leases(caller, credential, active_up_to(version, now), now, before=revision)
+                for one in credential.versions:
+                    if one.secret and one.number <= version and one.state is State.ROTATED:
+                        await self.retire(caller, credential_id, one.number, now)
         return await self._drop(intent)
 
     async def finish_deletion(self, caller: Caller, credential_id: str, intent: Row, now: datetime) -> None:
@@ -82,7 +103,9 @@ class Endings:
         except RowMissing:
             return await self._drop(intent)
         credential = Credential.from_document(row.document)
-        await self.end_leases(caller, credential, now)
+        if credential.deleted_at is None:  # imported again since
+            return await self._drop(intent)
+        await self._end_leases(caller, credential, active(now), now)
         await self._remove_leases(caller.tenant, credential_id)
         for version in credential.versions:
             if version.secret:
@@ -92,8 +115,10 @@ class Endings:
             await self._checks.forget(caller.tenant, credential_id)
         if credential.configuration:
             await self._configurations.unpin(caller.tenant, credential_id, credential.configuration)
-        with suppress(RowChanged):  # a twin was faster
+        try:
             await self._rows.table.commit(Delete(row))
+        except RowChanged:  # a twin was faster, or it was sealed anew: look again
+            return await self.finish_deletion(caller, credential_id, intent, now)
         return await self._drop(intent)
 
     async def finish_pruning(self, caller: Caller, credential_id: str, intent: Row, now: datetime) -> None:
@@ -140,6 +165,9 @@ class Endings:
 
     async def finish_emptying(self, caller: Caller, locker_id: str, intent: Row, now: datetime) -> None:
         """Take the credentials out of a deleted locker, then remove its row."""
+        locker = await self._deleted_locker(caller.tenant, locker_id)
+        if locker is None:
+            return await self._drop(intent)
         rules = await self._tenants.rules(caller.tenant)
         inside = Compare("locker", "eq", locker_id)
         span, conflicts = Keys(caller.tenant, "credential:", "credential;"), 0
@@ -161,8 +189,19 @@ class Endings:
                 except RowChanged:  # it was changed meanwhile: look again
                     conflicts += 1
                     await self._audit.write(told.failed(CredentialChanged.code))
-        await self._rows.table.commit(Discard(caller.tenant, locker_key(locker_id)))
-        await self._drop(intent)
+        try:
+            await self._rows.table.commit(Delete(locker))
+        except RowChanged:  # a twin was faster, or it was sealed anew: look again
+            return await self.finish_emptying(caller, locker_id, intent, now)
+        return await self._drop(intent)
+
+    async def _deleted_locker(self, tenant: str, locker_id: str) -> Row | None:
+        """Return the row of the locker; None when it is gone, or was imported again since."""
+        try:
+            row = await self._rows.table.read(tenant, locker_key(locker_id))
+        except RowMissing:
+            return None
+        return row if Locker.from_document(row.document).deleted_at else None
 
     async def retire(self, caller: Caller, credential_id: str, number: int, now: datetime) -> datetime | None:
         """Destroy the value of a rotated version if its last lease is over; return when to try again otherwise."""
@@ -185,33 +224,50 @@ class Endings:
         await self._let_go(found, [number], now)
         return None
 
-    async def purge(self, caller: Caller, credential_id: str, now: datetime) -> None:
+    async def purge(self, caller: Caller, credential_id: str, intent: Row, now: datetime) -> None:
         """Destroy the values of a revoked credential whose retention is over."""
         try:
             found = await self._rows.read(caller.tenant, credential_id)
         except RowMissing:
+            return
+        revoked_at = found.credential.newest.revoked_at
+        if revoked_at is None or agenda.is_of_another(intent, revoked_at):  # imported again since, perhaps revoked too
             return
         held = [version.number for version in found.credential.versions if version.secret]
         await self._own_values.destroy_all(caller.tenant, credential_id, now)
         await self._let_go(found, held, now)
 
     async def discard_value(self, intent: Row) -> None:
-        """Delete a value that nothing holds, as `pending_values.discard`."""
-        await discard(self._rows.table, self._values, intent)
+        """Delete a value that nothing holds, as `pending_values.discard_unless_held`."""
+        await discard_unless_held(self._rows.table, self._values, intent)
 
-    async def end_leases(self, caller: Caller, credential: Credential, now: datetime) -> int:
-        """Mark every active lease of the credential as revoked, each with its audit event; return how many."""
-        count = conflicts = 0
-        while running := await self._leases.select(caller.tenant, credential.id, active(now)):
+    async def _end_leases(
+        self, caller: Caller, credential: Credential, which: Condition, now: datetime, *, before: float = inf
+    ) -> None:
+        """Mark these leases of the credential as revoked, each with its audit event, and free their places.
+
+        Those alone that were granted when the credential had a revision before this one.
+        """
+        tenant, conflicts = caller.tenant, 0
+        while running := await self._granted_before(before, tenant, credential.id, which):
             await self._audit.write(*(revocation(caller, held.lease, now) for held in running))
+            placed = any(held.lease.reference.slot is not None for held in running)
+            places = await self._leases.places(tenant, credential.id) if placed else []
             try:
-                await self._leases.end(caller.tenant, running, LeaseState.REVOKED, now)
-                count += len(running)
+                await self._leases.end(tenant, running, LeaseState.REVOKED, now, places)
             except RowChanged:  # renewed or ended meanwhile: look again
                 conflicts += 1
                 if conflicts > _ATTEMPTS:
                     raise Unavailable("Not all leases could be marked yet; none is honoured. Repeat it.") from None
-        return count
+
+    async def _granted_before(self, revision: float, tenant: str, credential_id: str, which: Condition) -> list[Held]:
+        """Return some of these leases that were granted before this revision of the credential, or none at the end."""
+        first = ""
+        while held := await self._leases.select(tenant, credential_id, which, (first, "~")):
+            if older := [one for one in held if one.lease.credential_revision < revision]:
+                return older
+            first = f"{held[-1].lease.reference.token}0"
+        return []
 
     async def _let_go(self, found: Found, numbers: Sequence[int], now: datetime) -> None:
         """Record first that the values are gone, with intents to delete them: no pointer names a missing value."""
@@ -219,7 +275,7 @@ class Endings:
         names = [version.secret for version in credential.versions if version.number in numbers and version.secret]
         for number in numbers:
             credential = destroyed(credential, number, now)
-        intents = [agenda.intent(found.tenant, agenda.Task.DISCARD_VALUE, now, name) for name in names]
+        intents = [agenda.discarding(found.tenant, now, name, found.row.key) for name in names]
         rules = await self._tenants.rules(found.tenant)
         await self._rows.replace(found, credential, rules, *(Put(intent) for intent in intents))
         for name, intent in zip(names, intents, strict=True):

@@ -13,7 +13,8 @@ revocation sees the lease.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -37,6 +38,7 @@ from vault_core.errors import (
     SecretMissing,
     StoreConflict,
     Unavailable,
+    VaultError,
 )
 from vault_core.identities import Caller
 from vault_core.lease import Lease, LeaseState, Terms, free_places, granted
@@ -47,6 +49,7 @@ from vault_core.locker_rows import FoundLocker, LockerRows
 from vault_core.own_values import OwnSet, OwnValues
 from vault_core.policies import OVERLAP, Action, Decision, Guard, decide
 from vault_core.repeats import Once, Repeats
+from vault_core.telemetry import LEASES_GRANTED, LEASES_REFUSED
 from vault_core.tenants import TenantRules, Tenants
 from vault_core.values import Values
 
@@ -156,9 +159,12 @@ class Grants:
         terms = rules_of.terms(found.credential, rules, wanted.ttl, wanted.now)
         if limit is None:
             lease = _make(wanted, found, terms, None)
-            return await self._write_then_verify(wanted, lease, found)
-        lease = await self._take_a_place(wanted, found, terms, rules, limit)
-        return await self._verify_while_writing(wanted, lease, found)
+            answer = await self._write_then_verify(wanted, lease, found)
+        else:
+            lease = await self._take_a_place(wanted, found, terms, rules, limit)
+            answer = await self._verify_while_writing(wanted, lease, found)
+        LEASES_GRANTED.add(tenant=found.tenant, type=found.credential.type)
+        return answer
 
     async def _write_then_verify(self, wanted: Wanted, lease: Lease, found: Found) -> Granted:
         try:
@@ -330,6 +336,16 @@ class Grants:
         except StoreConflict as fault:
             raise Unavailable("The value cannot be read from the secret store; tell its operators.") from fault
         return _granted(lease, found.credential, fields)
+
+
+@contextmanager
+def refusals_counted(caller: Caller) -> Iterator[None]:
+    """Count what the caller is refused a lease with."""
+    try:
+        yield
+    except VaultError as refusal:
+        LEASES_REFUSED.add(tenant=caller.tenant, reason=refusal.code)
+        raise
 
 
 class _ChangedMeanwhile(Exception):

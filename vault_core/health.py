@@ -17,12 +17,16 @@ _ANSWER_HOLDS = timedelta(seconds=5)  # anyone may ask: the stores are asked at 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What is known of a timer: when its last run ended, and what that run did."""
+    """What is known of a timer: when its last run ended, and what that run did.
+
+    In recovery mode it did nothing; `paused_with` is how many things it had to do.
+    """
 
     timer: str
     ran_at: datetime
     report: Report
     failing_runs: int
+    paused_with: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class HealthCheck:
                 self._last = (self._clock(), Health(beats is not None, key_vault, beats or ()))
             return self._last[1]
 
-    async def beat(self, timer: str, report: Report) -> None:
+    async def beat(self, timer: str, report: Report, paused_with: int | None = None) -> None:
         """Note that a run of the timer has ended, and how many runs in a row had failures."""
         failing = 0
         if report.failed:
@@ -71,7 +75,7 @@ class HealthCheck:
             "failed": report.failed,
             "leftSome": report.left_some,
             "failingRuns": failing,
-        }
+        } | ({} if paused_with is None else {"pausedWith": paused_with})
         await self._due.commit(Put(Row(_PARTITION, timer, document)))
 
     async def _beats(self) -> tuple[Beat, ...] | None:
@@ -92,4 +96,4 @@ class HealthCheck:
 def _beat(row: Row) -> Beat:
     kept = row.document
     report = Report(kept["done"], kept["failed"], kept["leftSome"])
-    return Beat(row.key, datetime.fromisoformat(kept["ranAt"]), report, kept["failingRuns"])
+    return Beat(row.key, datetime.fromisoformat(kept["ranAt"]), report, kept["failingRuns"], kept.get("pausedWith"))

@@ -180,7 +180,7 @@ def renewed(
 
 
 def state(lease: Lease, credential: Credential | None, now: datetime) -> LeaseState:
-    """Return what the lease is at `now`; a credential that is gone or revoked leaves none active."""
+    """Return what the lease is at `now`; a credential that is gone, revoked or compromised leaves none active."""
     if lease.ended:
         return lease.ended
     version = credential.version(lease.version) if credential else None
@@ -188,6 +188,8 @@ def state(lease: Lease, credential: Credential | None, now: datetime) -> LeaseSt
         return LeaseState.EXPIRED
     # A version that left the record was over long before the lease could be.
     if credential is None or credential.deleted_at or version is None or version.state is State.REVOKED:
+        return LeaseState.REVOKED
+    if credential.compromised and credential.compromised.at < lease.expires_at:
         return LeaseState.REVOKED
     return LeaseState.EXPIRED if now >= lease.expires_at else LeaseState.ACTIVE
 

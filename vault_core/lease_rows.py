@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
 
-from vault_core.concurrency import together
+from vault_core.concurrency import batches, together
 from vault_core.errors import RowChanged, RowMissing
 from vault_core.lease import Lease, LeaseReference, LeaseState, Slot, ended
 from vault_core.stores import (
@@ -30,6 +30,7 @@ from vault_core.stores import (
 _SHARDS = 16  # a partition of `due` takes 2,000 rows a second
 _BATCH = 100
 _MINUTE = "%Y%m%d%H%M"
+KEEP_ENDED = timedelta(days=7)  # how long an ended lease can still be looked up
 DUE_LEASE = "lease"
 DUE_FORGET = "forget"
 
@@ -94,6 +95,17 @@ class LeaseRows:
         page = await self.leases.query(span, where=where)
         return [Held(Lease.from_document(row.document), row) for row in page.rows]
 
+    async def kept(self, tenant: str, credential_id: str, limit: int) -> list[Lease]:
+        """Return up to `limit` leases of the credential that are not forgotten yet, in no order; 1,000 from a call."""
+        span = Keys(partition(tenant, credential_id), lease_key(""), lease_key("~"))
+        leases: list[Lease] = []
+        more = True
+        while more and len(leases) < limit:
+            page = await self.leases.query(span, limit=min(1000, limit - len(leases)))
+            leases += [Lease.from_document(row.document) for row in page.rows]
+            span, more = replace(span, after=page.rows[-1].key if page.rows else ""), page.more
+        return leases
+
     async def take(self, lease: Lease, tenant: str, over: Place | None) -> None:
         """Write the lease, and take its place if it has one: a free one, or that of an ended lease.
 
@@ -144,17 +156,44 @@ class LeaseRows:
                 raise
             await self.leases.commit(Delete(held.row))  # another has the place already
 
-    async def end(self, tenant: str, over: Sequence[Held], how: LeaseState, at: datetime) -> None:
-        """Mark these leases as over, a hundred at a time; `RowChanged` when one has changed meanwhile."""
-        for start in range(0, len(over), _BATCH):
-            batch = over[start : start + _BATCH]
+    async def end(
+        self, tenant: str, over: Sequence[Held], how: LeaseState, at: datetime, places: Sequence[Place] = ()
+    ) -> None:
+        """Mark these leases as over, a hundred rows at a time, and free those of the places that they have.
+
+        Raises `RowChanged` when one has changed meanwhile.
+        """
+        taken = {place.lease_token: place for place in places}
+        for batch in batches(over, _BATCH // 2 if places else _BATCH):
             rows = [_as_read(lease_row(tenant, ended(held.lease, how, at)), held.row) for held in batch]
-            await self.leases.commit(*(Replace(row) for row in rows))
+            freed = [taken[token] for held in batch if (token := held.lease.reference.token) in taken]
+            await self.leases.commit(*(Replace(row) for row in rows), *(Delete(place.row) for place in freed))
 
     async def due_before(self, queue: str, now: datetime, limit: int = 1000) -> list[Row]:
         """Return up to `limit` rows of the queue whose minute is over at `now`, oldest first."""
         page = await self.due.query(Partitions(f"{queue}|", f"{queue}|{now.astimezone(UTC):{_MINUTE}}"), limit=limit)
         return list(page.rows)
+
+    async def all_due_before(self, queue: str, now: datetime, limit: int) -> AsyncIterator[Row]:
+        """Yield up to `limit` of those rows, oldest first; 1,000 from one call."""
+        span, more = Partitions(f"{queue}|", f"{queue}|{now.astimezone(UTC):{_MINUTE}}"), True
+        while more and limit > 0:
+            page = await self.due.query(span, limit=min(1000, limit))
+            for row in page.rows:
+                span = replace(span, after=(row.partition, row.key))
+                yield row
+            more, limit = page.more, limit - len(page.rows)
+
+    async def count_after(self, now: datetime, limit: int) -> int:
+        """Return how many leases end after the minute of `now`, counted up to `limit`; 1,000 from one call."""
+        span = Partitions(f"{DUE_LEASE}|{now.astimezone(UTC):{_MINUTE}}", f"{DUE_LEASE}|~")
+        count, more = 0, True
+        while more and count < limit:
+            page = await self.due.query(span, limit=min(1000, limit - count))
+            count, more = count + len(page.rows), page.more
+            if page.rows:
+                span = replace(span, after=(page.rows[-1].partition, page.rows[-1].key))
+        return count
 
     async def put_off(self, rows: Sequence[Row], until: datetime) -> None:
         """Move rows of the `due` table to another minute."""
@@ -207,6 +246,11 @@ def active(now: datetime) -> Condition:
 def active_on(version: int, now: datetime) -> Condition:
     """Active leases on one version of the credential."""
     return AllOf((active(now), Compare("version", "eq", version)))
+
+
+def active_up_to(version: int, now: datetime) -> Condition:
+    """Active leases on versions of the credential up to this one."""
+    return AllOf((active(now), Compare("version", "le", version)))
 
 
 def active_without_place(now: datetime) -> Condition:

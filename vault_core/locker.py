@@ -165,6 +165,21 @@ def created(locker_id: str, wanted: DefineLocker, by: Identity, now: datetime) -
     )
 
 
+def restored(
+    locker_id: str,
+    wanted: DefineLocker,
+    members: Mapping[str, tuple[Permission, ...]],
+    consumers: tuple[str, ...],
+    by: Identity,
+    now: datetime,
+) -> Locker:
+    """Return a new, empty locker with these members and consumers. Raises `LastOwner`, `LockerFull`, `InvalidInput`."""
+    _check_members(members)
+    roles = _distinct(tuple(map(check_role_name, consumers)))
+    held = {one: tuple(each for each in Permission if each in given) for one, given in members.items()}
+    return created(locker_id, wanted, by, now).but(members=held, consumers=roles)
+
+
 def redefined(locker: Locker, wanted: DefineLocker, by: Identity, now: datetime) -> Locker:
     """Return the locker with another name and description."""
     return _changed(
@@ -182,19 +197,13 @@ def with_member(locker: Locker, member_id: str, permissions: tuple[Permission, .
     members = {one: held for one, held in locker.members.items() if one != member_id}
     if permissions:
         members[member_id] = tuple(one for one in Permission if one in permissions)
-    if not any(Permission.OWN in held for held in members.values()):
-        raise LastOwner("This is the locker's last owner; make another member an owner first.")
-    if len(members) > MAX_MEMBERS:
-        raise LockerFull(f"A locker has at most {MAX_MEMBERS} members; remove one first.")
+    _check_members(members)
     return _changed(locker, members=members)
 
 
 def with_consumers(locker: Locker, roles: tuple[str, ...]) -> Locker:
     """Return the locker with these roles as its consumers. Raises `LockerFull`."""
-    distinct = tuple(dict.fromkeys(roles))
-    if len(distinct) > MAX_CONSUMERS:
-        raise LockerFull(f"A locker has at most {MAX_CONSUMERS} consumers; remove one first.")
-    return _changed(locker, consumers=distinct)
+    return _changed(locker, consumers=_distinct(roles))
 
 
 def with_credentials(locker: Locker, number: int) -> Locker:
@@ -209,6 +218,20 @@ def check_unchanged(locker: Locker, if_match: str | None) -> None:
     """
     if if_match is not None and if_match.rpartition(".")[0] != locker.tag.rpartition(".")[0]:
         raise StaleVersion("The locker changed since you read it; read it again and repeat your change.")
+
+
+def _check_members(members: Mapping[str, tuple[Permission, ...]]) -> None:
+    if not any(Permission.OWN in held for held in members.values()):
+        raise LastOwner("A locker always has an owner; make another member one first.")
+    if len(members) > MAX_MEMBERS:
+        raise LockerFull(f"A locker has at most {MAX_MEMBERS} members; remove one first.")
+
+
+def _distinct(roles: tuple[str, ...]) -> tuple[str, ...]:
+    distinct = tuple(dict.fromkeys(roles))
+    if len(distinct) > MAX_CONSUMERS:
+        raise LockerFull(f"A locker has at most {MAX_CONSUMERS} consumers; remove one first.")
+    return distinct
 
 
 def _changed(locker: Locker, **changes: Any) -> Locker:

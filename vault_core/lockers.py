@@ -56,7 +56,7 @@ from vault_core.tenants import TenantRules, Tenants
 
 ABSENT_LOCKER = "There is no such locker, or you may not see it; check the name or id and your access."
 _NOT_YOURS = "Your part in this locker does not allow that; one of its owners can do it for you."
-_NAME_TAKEN = "A locker with this name exists, regardless of case; choose another name."
+LOCKER_NAME_TAKEN = "A locker with this name exists, regardless of case; choose another name."
 _ATTEMPTS = 5
 
 
@@ -97,7 +97,7 @@ class Lockers:
             await self._audit.write(event.failed(NameTaken.code))
             there = await self._rows.read_if_there(caller.tenant, locker.id)
             if there is None:
-                raise NameTaken(_NAME_TAKEN) from None
+                raise NameTaken(LOCKER_NAME_TAKEN) from None
             return there.locker  # the same request, sent twice at once
         return locker
 
@@ -282,7 +282,7 @@ class Lockers:
                     await self._rows.table.commit(found.replaced_by(after), *more)
                     return after
                 except RowExists:
-                    raise NameTaken(_NAME_TAKEN) from None
+                    raise NameTaken(LOCKER_NAME_TAKEN) from None
                 except RowChanged:
                     found = await self._look_again(caller, action, found, now)
             raise CredentialChanged(_CHANGED)

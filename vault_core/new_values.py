@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -19,6 +20,7 @@ from vault_core.configured_attributes import ConfiguredAttributes
 from vault_core.contracts import Contract, Contracts
 from vault_core.credential import Credential
 from vault_core.credential_requests import CreateCredential, RotateCredential
+from vault_core.credential_rows import credential_key
 from vault_core.credential_types import Accepted, CredentialType, Fields
 from vault_core.errors import (
     CredentialChanged,
@@ -28,8 +30,8 @@ from vault_core.errors import (
     ValueRefused,
 )
 from vault_core.identities import Caller
+from vault_core.key_ring import KeyRing
 from vault_core.pending_values import PendingValues
-from vault_core.sealing import KeyRing
 from vault_core.stores import Delete
 from vault_core.validation import Trigger
 from vault_core.values import Values, check_size
@@ -99,7 +101,7 @@ class NewValues:
             )
             raise ValueRefused("A rotation needs a different value; get a new one first.", (fault,))
         _check_replacement(credential, new, allow_target_change=wanted.allow_target_change)
-        return new
+        return await self._of_others(tenant, credential, new)
 
     async def accept_changes(
         self, tenant: str, credential: Credential, fields: Fields, given: Collection[str], now: datetime
@@ -111,6 +113,17 @@ class NewValues:
         contract = await self._contract(credential)
         new = await self._accept(tenant, credential.kind, contract, fields, frozenset(given), now)
         _check_replacement(credential, new, allow_target_change=False)
+        return await self._of_others(tenant, credential, new)
+
+    async def _of_others(self, tenant: str, credential: Credential, new: NewValue) -> NewValue:
+        """Return the new value of a compromised credential as giving only what differs: the same is no other value."""
+        if credential.compromised is None:
+            return new
+        with suppress(CredentialChanged):  # what cannot be read any longer cannot be compared
+            present = await self.present(tenant, credential)
+            fields = new.accepted.fields
+            same = {name for name in new.given if name in present and _equal(present[name], fields.get(name))}
+            return replace(new, given=new.given - same)
         return new
 
     async def prove(
@@ -135,7 +148,7 @@ class NewValues:
         try:
             return await self._values.read(credential.newest.secret, tenant, credential.id)
         except (SecretMissing, SecretDisabled) as fault:
-            _log.warning("the value of a credential cannot be read: %s", type(fault).__name__)
+            _log.warning("value=unreadable error=%s", type(fault).__name__)
             raise CredentialChanged("The value was replaced or revoked at the same time; repeat the request.") from None
 
     async def write(
@@ -145,7 +158,9 @@ class NewValues:
         if new.secret is None:
             await self._audit.write(*events)
             return ()
-        return await self._pending.write(tenant, credential_id, new.secret, new.accepted.fields, events, now)
+        return await self._pending.write(
+            tenant, credential_id, credential_key(credential_id), new.secret, new.accepted.fields, events, now
+        )
 
     async def give_up(self, removals: Sequence[Delete], events: Sequence[AuditEvent], code: str) -> None:
         """Undo what preceded a transaction that was refused; what fails here, the reconciler does later."""
@@ -175,12 +190,20 @@ class NewValues:
         return await self._contracts.of(credential.configuration) if credential.configuration else None
 
 
+def _equal(one: SecretStr, other: SecretStr | None) -> bool:
+    return other is not None and secrets.compare_digest(
+        one.get_secret_value().encode(), other.get_secret_value().encode()
+    )
+
+
 def holds_the_same(credential: Credential, new: NewValue) -> bool:
     """Return whether the credential's present value is this one."""
     return secrets.compare_digest(new.fingerprint, credential.newest.fingerprint)
 
 
 def _check_replacement(credential: Credential, new: NewValue, *, allow_target_change: bool) -> None:
+    if credential.newest.holds_nothing:
+        return
     kind = credential.kind
     if isinstance(kind, ConfiguredAttributes) and not kind.builds_on(new.given):
         return  # what the type knows of stays as it is, which is no replacement that the type could refuse

@@ -30,6 +30,7 @@ from vault_core.stores import Change, Delete, Discard, Insert, Keys, Put, Replac
 from vault_core.values import Values, check_size, subject_of
 
 _PAGE = 200
+_ATTEMPTS = 5
 
 
 class OwnSet(Record):
@@ -100,10 +101,9 @@ class OwnValues:
         check_size(values)
         own = own.but(secret=self._values.new_name(tenant))
         subject = subject_of(own.credential_id, own.consumer_id)
-        removals = await self._pending.write(tenant, subject, own.secret, values, [told], now)
-        row = Row(
-            tenant, _set_key(own.credential_id, own.consumer_id), own.document(), etag=found.row.etag if found else ""
-        )
+        key = _set_key(own.credential_id, own.consumer_id)
+        removals = await self._pending.write(tenant, subject, key, own.secret, values, [told], now)
+        row = Row(tenant, key, own.document(), etag=found.row.etag if found else "")
         index = Row(tenant, _index_key(own.credential_id, own.consumer_id), {"consumerId": own.consumer_id})
         discard = _discard(tenant, found, now)
         try:
@@ -156,9 +156,16 @@ class OwnValues:
 
     async def destroy_all(self, tenant: str, credential_id: str, now: datetime) -> None:
         """Remove what consumers gave for the credential, with its values. Repeatable."""
-        async for found in self.of_credential(tenant, credential_id):
-            with suppress(RowChanged):  # a twin was faster
-                await self.remove(tenant, found, None, now)
+        for _ in range(_ATTEMPTS):
+            left = 0
+            async for found in self.of_credential(tenant, credential_id):
+                try:
+                    await self.remove(tenant, found, None, now)
+                except RowChanged:  # a twin was faster, or it was sealed anew: look again
+                    left += 1
+            if not left:
+                return
+        raise Unavailable("What consumers gave keeps changing; it is destroyed later.")
 
     async def _discarded(self, entry: Row) -> None:
         """Delete a value that no set names any longer; what fails here, the reconciler does later."""
@@ -176,7 +183,7 @@ def without(own: OwnSet, attribute_ids: Collection[str]) -> OwnSet:
 
 
 def _discard(tenant: str, found: FoundSet | None, now: datetime) -> list[Row]:
-    return [agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now, found.own.secret)] if found else []
+    return [agenda.discarding(tenant, now, found.own.secret, found.row.key)] if found else []
 
 
 def _set_key(credential_id: str, consumer_id: str) -> str:

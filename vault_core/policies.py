@@ -60,6 +60,7 @@ class Action(StrEnum):
     REVOKE = "revoke"
     SUSPEND = "suspend"
     RESUME = "resume"
+    COMPROMISE = "compromise"
     DELETE = "delete"
     TRANSFER = "transfer"
     LEASE = "lease"

@@ -26,6 +26,7 @@ from yarl import URL
 from vault_core.destinations import Address, Destination, Destinations, Endpoint, read_address
 from vault_core.outbound import LONGEST_CALL, MAX_REPLY_BYTES, DestinationRefused, Reply, Unreachable
 from vault_core.settings import Settings
+from vault_core.telemetry import CALL_OUT, span
 
 _MAX_LOOK_UPS = 400  # at once: no fewer than calls, as a name that nobody answers for outlasts its call
 _MAX_ADDRESSES = 4  # of a host that are tried
@@ -96,7 +97,9 @@ class Probe:
         URL, the name, an address, the certificate, an answer that is encoded, longer than 64 KiB or wrapped in more
         than 64 KiB besides, or the time.
         """
-        reply = await self._reply(url, headers, body, min(within, LONGEST_CALL))
+        with span(CALL_OUT) as called:
+            reply = await self._reply(url, headers, body, min(within, LONGEST_CALL))
+            called.note(outcome="unreachable" if reply is None else f"{reply.status // 100}xx")
         if reply is None:
             raise Unreachable  # out here, where no other exception is its cause or context
         return reply
@@ -108,7 +111,7 @@ class Probe:
         except (DestinationRefused, aiohttp.ClientError, OSError):
             return None
         except Exception as failed:  # noqa: BLE001 - nobody can list what a hostile peer makes a client raise
-            _log.warning("a call out broke off with %s", type(failed).__name__)
+            _log.warning("call_out=broken-off error=%s", type(failed).__name__)
             return None
 
     async def _exchange(self, destination: Destination, headers: Mapping[str, str], body: bytes) -> Reply | None:

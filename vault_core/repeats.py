@@ -107,6 +107,17 @@ class Repeats:
         return Reservation(row.document["plan"], row, repeated=True, done=row.document["done"])
 
 
+async def came_through(table: Table, tenant: str, key: str) -> bool:
+    """Return whether the request that has the reservation with this key is done.
+
+    A reservation that is not as it was read says nothing yet: it may have been sealed anew, or forgotten.
+    """
+    try:
+        return bool((await table.read(tenant, key)).document["done"])
+    except RowMissing:
+        return False
+
+
 def _digest(once: Once) -> str:
     return hashlib.sha256(once.operation.encode() + b"\n" + once.body).hexdigest()
 

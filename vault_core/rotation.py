@@ -44,10 +44,12 @@ def rotates_every(credential: Credential, rules: TenantRules) -> timedelta | Non
 
 def rotation_due_at(credential: Credential, rules: TenantRules) -> datetime | None:
     """Return when the present value is to be replaced, or None when it need not be."""
-    every = rotates_every(credential, rules)
-    if every is None or credential.newest.state is State.REVOKED:
+    if credential.newest.state is State.REVOKED:
         return None
-    return credential.newest.created_at + every
+    every = rotates_every(credential, rules)
+    planned = credential.newest.created_at + every if every else None
+    reported = credential.compromised.at if credential.compromised else None
+    return min((at for at in (planned, reported) if at), default=None)
 
 
 def is_rotation_due(credential: Credential, rules: TenantRules, now: datetime) -> bool:
@@ -92,7 +94,7 @@ def next_check(credential: Credential) -> datetime | None:
 def _next_question(credential: Credential) -> datetime | None:
     """Return when the vendor is to be asked again, or None for a value that nobody could use then."""
     at = credential.validation.next_check_at
-    if at is None or credential.suspended or credential.newest.secret is None:
+    if at is None or credential.suspended or credential.compromised or credential.newest.secret is None:
         return None
     return None if credential.ends and at >= credential.ends else at
 

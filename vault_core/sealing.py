@@ -2,133 +2,33 @@
 
 A document is encrypted with AES-256-GCM under the tenant's data key. The associated data names tenant, table, row
 and field, so a sealed document that is moved elsewhere, or was edited, does not open: someone who can write to
-the tables cannot make himself the owner of a credential. Data keys live in the secret store, are versioned, and are
-cached in memory for the life of the process.
+the tables cannot make himself the owner of a credential.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hmac
 import json
+import logging
 import secrets
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic import SecretStr
 
-from vault_core.errors import RowChanged, RowExists, RowMissing, SealBroken, Unavailable
-from vault_core.stores import (
-    Change,
-    Condition,
-    Delete,
-    Discard,
-    Insert,
-    Keys,
-    Page,
-    Partitions,
-    Replace,
-    Row,
-    Secrets,
-    Table,
-)
+from vault_core.concurrency import gathered
+from vault_core.errors import RowChanged, SealBroken
+from vault_core.key_ring import KeyRing, TenantKeys
+from vault_core.stores import Change, Condition, Delete, Discard, Keys, Page, Partitions, Replace, Row, Table
 
 _NONCE = 12
 _FIELD = "document"
-_ATTEMPTS = 5
-_LONGEST_WAIT_SECONDS = 1.6
-_randomness = secrets.SystemRandom()
-KEYS_ROW = "keys"
+_RESEALED = 200  # rows in a step
+_BATCH = 100  # entities in one transaction of Azure Tables
+_BATCH_BYTES = 3_000_000  # of the four MiB that it may take
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class TenantKeys:
-    """The keys of one tenant: data keys by version, the version to seal with, and the key of fingerprints."""
-
-    current: int
-    sealing: dict[int, AESGCM]
-    fingerprinting: bytes
-
-    def fingerprint(self, text: SecretStr) -> str:
-        """Return the keyed hash (HMAC-SHA-256, hex) by which equal values are recognised without the value."""
-        return hmac.digest(self.fingerprinting, text.get_secret_value().encode(), "sha256").hex()
-
-
-class KeyRing:
-    """Finds a tenant's keys, and makes them when the tenant is new."""
-
-    def __init__(self, table: Table, values: Secrets) -> None:
-        self._table = table
-        self._secrets = values
-        self._known: dict[str, TenantKeys] = {}
-
-    async def of(self, tenant: str) -> TenantKeys:
-        """Return the keys of the tenant. Raises `Unavailable` or, when a stored key is not ours, `SealBroken`."""
-        if tenant not in self._known:
-            self._known[tenant] = await self._load_or_make(tenant)
-        return self._known[tenant]
-
-    async def _load_or_make(self, tenant: str) -> TenantKeys:
-        for attempt in range(_ATTEMPTS):
-            try:
-                row = await self._table.read(tenant, KEYS_ROW)
-            except RowMissing:
-                row = None
-            if row is not None and row.document.get("current"):
-                return await self._load(tenant, row)
-            if row is None and await self._has_rows(tenant):
-                continue  # another worker was faster; or else the keys are lost, and new ones would hide it
-            try:
-                await self._make(tenant, row)
-            except (RowExists, RowChanged):  # another worker makes them at the same time: let one of us win
-                await asyncio.sleep(_randomness.uniform(0, _LONGEST_WAIT_SECONDS / 2 ** (_ATTEMPTS - attempt)))
-        if row is None:
-            raise SealBroken("the row of a tenant's data keys is gone")
-        raise Unavailable("The vault is preparing your tenant's keys; try again in a few seconds.")
-
-    async def _has_rows(self, tenant: str) -> bool:
-        return bool((await self._table.query(Keys(tenant, "", "~"), limit=1)).rows)
-
-    async def _load(self, tenant: str, row: Row) -> TenantKeys:
-        opened = {int(v): await self._read_key(tenant, int(v), name) for v, name in row.document["keys"].items()}
-        current = row.document["current"]
-        return TenantKeys(
-            current=current,
-            sealing={version: AESGCM(base64.b64decode(key["sealing"])) for version, key in opened.items()},
-            fingerprinting=base64.b64decode(opened[current]["fingerprinting"]),
-        )
-
-    async def _read_key(self, tenant: str, version: int, name: str) -> dict[str, Any]:
-        key: dict[str, Any] = json.loads((await self._secrets.read(name)).get_secret_value())
-        # A caller's own value is never taken for a key: the vault writes this marker, callers cannot.
-        if (key.get("for"), key.get("tenant"), key.get("version")) != ("tenant-key", tenant, version):
-            raise SealBroken(f"data key {version}")
-        return key
-
-    async def _make(self, tenant: str, row: Row | None) -> None:
-        """Name the secret in the row first, then write it, then make it current: a crash leaves no unknown secret.
-
-        What lost a race or was cut short stays named under `candidates`: a random key that sealed nothing. No timer
-        deletes it, because this row is not sealed, and who can write to it could have any secret deleted.
-        """
-        name = self._secrets.new_name(tenant)
-        candidates = [*(row.document["candidates"] if row else ()), name]
-        announced = Row(tenant, KEYS_ROW, {"candidates": candidates}, etag=row.etag if row else "")
-        [announced] = await self._table.commit(Replace(announced) if row else Insert(announced))
-        await self._secrets.write(name, _new_key(tenant))
-        chosen = {
-            "current": 1,
-            "keys": {"1": name},
-            "candidates": [other for other in candidates if other != name],
-        }
-        try:
-            await self._table.commit(Replace(announced.with_document(chosen)))
-        except RowChanged:
-            await self._secrets.delete(name)
-            raise
+_log = logging.getLogger(__name__)
 
 
 class SealedTable:
@@ -141,7 +41,8 @@ class SealedTable:
 
     async def read(self, partition: str, key: str) -> Row:
         """As `Table.read`; `SealBroken` when the row is not what the vault wrote there."""
-        return self._opened(await self._keys.of(partition), await self._table.read(partition, key))
+        row = await self._table.read(partition, key)
+        return self._opened(await self._keys_for(partition, [row]), row)
 
     async def commit(self, *changes: Change) -> list[Row]:
         """As `Table.commit`."""
@@ -158,22 +59,59 @@ class SealedTable:
         page = await self._table.query(span, where=where, limit=limit)
         if not page.rows:
             return page
-        keys = await self._keys.of(span.partition)
+        keys = await self._keys_for(span.partition, page.rows)
         return Page([self._opened(keys, row) for row in page.rows], page.more)
+
+    async def reseal(self, tenant: str, after: str) -> str | None:
+        """Seal under the current key what is sealed under an older one, up to 200 rows; return where to go on.
+
+        None at the end. Rows that change meanwhile are left: whoever changes one seals it under the current key, when
+        that has been current for longer than any process may not know of it. What does not open stays as it is.
+        """
+        page = await self._table.query(Keys(tenant, "", "~", after=after), limit=_RESEALED)
+        keys = await self._keys.renewed(tenant)
+        old = [row for row in page.rows if row.document.get("key") in keys.older]
+        anew = [Replace(row) for row in map(partial(self._resealed, keys), old) if row]
+        for batch in _by_size(anew):
+            try:
+                await self._table.commit(*batch)
+            except RowChanged:
+                await gathered(map(self._commit_unless_changed, batch))
+        return page.rows[-1].key if page.more else None
+
+    def _resealed(self, keys: TenantKeys, row: Row) -> Row | None:
+        try:
+            return self._seal(keys, self._opened(keys, row))
+        except SealBroken as broken:
+            _log.error('event=reseal tenant=%s error=SealBroken what="%s"', row.partition, broken)
+            return None
+
+    async def _commit_unless_changed(self, change: Replace) -> None:
+        with suppress(RowChanged):
+            await self._table.commit(change)
+
+    async def _keys_for(self, tenant: str, rows: Iterable[Row]) -> TenantKeys:
+        """Return the tenant's keys, looking for new ones when a row names one that is not known yet."""
+        keys = await self._keys.of(tenant)
+        numbers = list(keys.versions)  # what was edited may be no key of a mapping
+        known = all(row.document.get("key") in numbers for row in rows)
+        return keys if known else await self._keys.renewed(tenant)
 
     def _sealed(self, keys: TenantKeys | None, change: Change) -> Change:
         if keys is None or isinstance(change, Delete | Discard):
             return change
-        row = change.row
+        return type(change)(self._seal(keys, change.row))
+
+    def _seal(self, keys: TenantKeys, row: Row) -> Row:
         nonce = secrets.token_bytes(_NONCE)
         plain = json.dumps(row.document, separators=(",", ":"), ensure_ascii=False).encode()
-        box = nonce + keys.sealing[keys.current].encrypt(nonce, plain, self._place(row))
-        return type(change)(row.with_document({"key": keys.current, "sealed": base64.b64encode(box).decode()}))
+        box = nonce + keys.versions[keys.current].sealing.encrypt(nonce, plain, self._place(row))
+        return row.with_document({"key": keys.current, "sealed": base64.b64encode(box).decode()})
 
     def _opened(self, keys: TenantKeys, row: Row) -> Row:
         try:
             box = base64.b64decode(row.document["sealed"], validate=True)
-            plain = keys.sealing[row.document["key"]].decrypt(box[:_NONCE], box[_NONCE:], self._place(row))
+            plain = keys.versions[row.document["key"]].sealing.decrypt(box[:_NONCE], box[_NONCE:], self._place(row))
         except (KeyError, TypeError, ValueError, InvalidTag):
             raise SealBroken(f"{self._name} {row.key.partition(':')[0]}") from None
         return row.with_document(json.loads(plain))
@@ -182,15 +120,16 @@ class SealedTable:
         return "\n".join((row.partition, self._name, row.key, _FIELD)).encode()
 
 
-def _new_key(tenant: str) -> SecretStr:
-    return SecretStr(
-        json.dumps(
-            {
-                "for": "tenant-key",
-                "tenant": tenant,
-                "version": 1,
-                "sealing": base64.b64encode(secrets.token_bytes(32)).decode(),
-                "fingerprinting": base64.b64encode(secrets.token_bytes(32)).decode(),
-            }
-        )
-    )
+def _by_size(changes: Sequence[Replace]) -> Iterator[list[Replace]]:
+    """Yield the changes in transactions that a table takes: at most 100 of them, and 3 MB of documents."""
+    batch: list[Replace] = []
+    size = 0
+    for change in changes:
+        weight = len(change.row.document["sealed"])
+        if batch and (len(batch) == _BATCH or size + weight > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(change)
+        size += weight
+    if batch:
+        yield batch

@@ -27,7 +27,7 @@ class SettingsInvalid(Exception):
 
 
 class Settings(BaseModel):
-    """What an operator decides. Every field is read from the variable `VAULT_` + its name in capitals."""
+    """What an operator decides. Every field is read from the variable that `variable` names."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -67,10 +67,17 @@ class Settings(BaseModel):
         default=(),
         description="Networks whose addresses may be called though they are not public, as CIDRs separated by commas",
     )
+    recovery_mode: bool = Field(
+        default=False,
+        description="After tables were restored: timers do nothing, and tell what they would do, until it is off again",
+    )
     outbound_ports: frozenset[Port] = Field(
         default=frozenset({443}),
         min_length=1,
         description="Ports that hosts of vendors and subscribers may be called at, separated by commas",
+    )
+    applicationinsights_connection_string: str | None = Field(
+        default=None, description="Where telemetry goes; empty for nowhere. The variable has its usual name in Azure"
     )
 
     @field_validator("key_vault_urls", "tenants", "outbound_networks", "outbound_ports", mode="before")
@@ -96,19 +103,20 @@ class Settings(BaseModel):
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from the environment; `SettingsInvalid` names each that is missing or unusable."""
         given = {
-            name: environment[_variable(name)]
+            name: environment[variable(name)]
             for name in cls.model_fields
-            if environment.get(_variable(name), "").strip()
+            if environment.get(variable(name), "").strip()
         }
         try:
             return cls.model_validate(given)
         except ValidationError as refused:
             faults = [
-                f"{_variable(str(fault['loc'][0]))}: {fault['msg']}"
+                f"{variable(str(fault['loc'][0]))}: {fault['msg']}"
                 for fault in refused.errors(include_input=False, include_url=False, include_context=False)
             ]
             raise SettingsInvalid("Set these before the app can start: " + "; ".join(faults)) from None
 
 
-def _variable(name: str) -> str:
-    return f"VAULT_{name.upper()}"
+def variable(name: str) -> str:
+    """Return which variable a setting is read from: `VAULT_` and its name in capitals, but for one that Azure named."""
+    return name.upper() if name == "applicationinsights_connection_string" else f"VAULT_{name.upper()}"

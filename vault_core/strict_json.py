@@ -18,19 +18,20 @@ MAX_DEPTH = 16
 MAX_LENIENT_DEPTH = 24  # a filter of the Control Room face that is nested ten deep takes 22
 MAX_PARTS = 1000
 MAX_DIGITS = 20
+_PART = frozenset("[{,")
 
 # An unterminated string matches to the end of the text: were it skipped, the search would begin again at each
 # quote inside it and take quadratic time.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+\\?"?|[\[\]{},]', re.DOTALL)
 
 
-def parse(body: bytes) -> dict[str, Any]:
+def parse(body: bytes, *, max_parts: int = MAX_PARTS) -> dict[str, Any]:
     """Return the object that the UTF-8 text holds; `InvalidInput` when it is anything else.
 
-    At most 16 deep, 1,000 members and items in all, and 20 digits in a whole number. A byte order mark,
-    `NaN`, infinities and duplicate names are refused.
+    At most 16 deep, 1,000 members and items in all unless told otherwise, and 20 digits in a whole number. A byte
+    order mark, `NaN`, infinities and duplicate names are refused.
     """
-    document = _read(body, MAX_DEPTH)
+    document = _read(body, MAX_DEPTH, max_parts)
     if not isinstance(document, dict):
         raise InvalidInput("The body must be a JSON object.")
     return document
@@ -38,15 +39,20 @@ def parse(body: bytes) -> dict[str, Any]:
 
 def parse_object_or_list(body: bytes) -> dict[str, Any] | list[Any]:
     """Return the object or list that the UTF-8 text holds, at most 24 deep, else within the limits of `parse`."""
-    document = _read(body, MAX_LENIENT_DEPTH)
+    document = _read(body, MAX_LENIENT_DEPTH, MAX_PARTS)
     if not isinstance(document, dict | list):
         raise InvalidInput("The body must be a JSON object or list.")
     return document
 
 
-def _read(body: bytes, max_depth: int) -> object:
+def parts_in(text: str) -> int:
+    """Return how many members and items the limits count in a JSON text."""
+    return sum(token[0] in _PART for token in _TOKEN.finditer(text))
+
+
+def _read(body: bytes, max_depth: int, max_parts: int) -> object:
     text = _decode(body)
-    _check_size(text, max_depth)
+    _check_size(text, max_depth, max_parts)
     return _load(text)
 
 
@@ -60,16 +66,16 @@ def _decode(body: bytes) -> str:
     return text
 
 
-def _check_size(text: str, max_depth: int) -> None:
+def _check_size(text: str, max_depth: int, max_parts: int) -> None:
     depth = parts = 0
     for token in _TOKEN.finditer(text):
         mark = token[0]
         depth += (mark in "[{") - (mark in "]}")
-        parts += mark in "[{,"
+        parts += mark in _PART
         if depth > max_depth:
             raise InvalidInput(f"The body must not be nested deeper than {max_depth}.")
-        if parts > MAX_PARTS:
-            raise InvalidInput(f"The body must not have more than {MAX_PARTS} members and items in all.")
+        if parts > max_parts:
+            raise InvalidInput(f"The body must not have more than {max_parts} members and items in all.")
 
 
 def _load(text: str) -> object:

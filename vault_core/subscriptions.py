@@ -41,7 +41,7 @@ from vault_core.identities import Caller
 from vault_core.outbound import DestinationRefused, Outbound
 from vault_core.paces import Paces
 from vault_core.pending_values import PendingValues, discard
-from vault_core.repeats import Once, Repeats, Reservation
+from vault_core.repeats import Once, Repeats, Reservation, came_through
 from vault_core.signing_secrets import SigningSecret, fields_of, read_signing, succeeded
 from vault_core.stores import Change, Delete, Discard, Put, Row, Table
 from vault_core.subscription import (
@@ -101,12 +101,27 @@ class Subscriptions:
 
     async def create(self, caller: Caller, wanted: CreateSubscription, once: Once | None, now: datetime) -> Issued:
         """Subscribe. Raises `InvalidInput`, `SubscriptionLimitReached` and `IdempotencyKeyReused`."""
-        host = self._host(wanted.url)
+        self._host(wanted.url)
         reservation = await self._repeats.reserve(caller, once, {"subscription": new_id(now)}, now)
         subscription_id = reservation.plan["subscription"]
         if reservation.done:
             return await self._issued_before(caller, subscription_id, now)
-        signing = self._new_signing(caller, now)
+        return await self._create(caller, subscription_id, wanted, reservation, now)
+
+    async def restore(self, caller: Caller, subscription_id: str, wanted: CreateSubscription, now: datetime) -> bool:
+        """Subscribe under an id from elsewhere; return False, and change nothing, when a subscription has it.
+
+        Nobody is shown the secret that signs: whoever wants to verify rotates it. Raises as `create`.
+        """
+        if (await self._rows.current(caller.tenant)).subscriptions.find(subscription_id):
+            return False
+        await self._create(caller, subscription_id, wanted, _UNRESERVED, now)
+        return True
+
+    async def _create(
+        self, caller: Caller, subscription_id: str, wanted: CreateSubscription, reservation: Reservation, now: datetime
+    ) -> Issued:
+        host, signing = self._host(wanted.url), self._new_signing(caller, now)
         made = rules_of.created(subscription_id, wanted, signing, caller.identity, now)
 
         def rule(present: SubscriptionList) -> SubscriptionList:
@@ -231,7 +246,9 @@ class Subscriptions:
         """Write a new secret, then apply the rule that makes it the subscription's."""
         rule((await self._rows.current(caller.tenant)).subscriptions)  # refuse before anything is written
         secret, subject = new_secret(), subject_of(subscription_id)
-        removals = await self._pending.write(caller.tenant, subject, signing.secret, fields_of(secret), [event], now)
+        removals = await self._pending.write(
+            caller.tenant, subject, SUBSCRIPTIONS_ROW, signing.secret, fields_of(secret), [event], now
+        )
         after = await self._change(caller.tenant, rule, event, now, removals=removals, reservation=reservation)
         if after is None:
             return await self._issued_before(caller, subscription_id, now)
@@ -277,9 +294,11 @@ class Subscriptions:
                     tenant, before, SUBSCRIPTIONS_ROW, after, *map(Put, lost), *more, *reservation.settled
                 )
             except (RowChanged, RowExists) as conflict:
-                if reservation.row and conflict.key == reservation.row.key:
+                if not (reservation.row and conflict.key == reservation.row.key):
+                    continue
+                if await came_through(self._table, tenant, conflict.key):
                     return None
-                continue
+                raise Unavailable("The request could not be told from its repeat; send it again.") from None
             await self._let_go(written[1 : 1 + len(lost)])
             return after
         raise Unavailable("The subscriptions keep changing; repeat the request.")
@@ -301,7 +320,7 @@ class Subscriptions:
 
 
 def _discarding(tenant: str, name: str, now: datetime) -> Row:
-    return agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now, name)
+    return agenda.discarding(tenant, now, name, SUBSCRIPTIONS_ROW)
 
 
 def _told(event: Event, caller: Caller, subscription_id: str, now: datetime, **details: object) -> AuditEvent:

@@ -97,7 +97,7 @@ class TransportKeys:
         """Make a key and keep it; None when it did not become the tenant's."""
         private_key, pem = await asyncio.to_thread(_new_key)  # it takes up to a second, and others wait in this one
         name = self._secrets.new_name(tenant)
-        intent = agenda.intent(tenant, agenda.Task.DISCARD_VALUE, now + ABANDONED_AFTER, name)
+        intent = agenda.discarding(tenant, now + ABANDONED_AFTER, name, TRANSPORT_KEY_ROW)
         [intent] = await self._table.commit(Insert(intent))
         await self._secrets.write(name, _envelope(tenant, pem))
         try:

@@ -12,7 +12,7 @@ from vault_core.audit import AuditLog
 from vault_core.checks import Checks, check_of, told
 from vault_core.credential import Credential, check_not_revoked
 from vault_core.credentials import Shown
-from vault_core.errors import ConfigurationNotUsable, NotFound, RowMissing
+from vault_core.errors import ConfigurationNotUsable, CredentialNotUsable, NotFound, RowMissing
 from vault_core.identities import Caller
 from vault_core.new_values import NewValues
 from vault_core.policies import ABSENT, Action
@@ -42,12 +42,14 @@ class Validations:
         """Check the value now: by its type, and by its vendor if its configuration names an endpoint.
 
         Whoever asks while the same check runs here is given its answer. Raises `TooSoon` when the credential was
-        checked in this minute or its host too often, `CredentialRevoked`, and `ConfigurationNotUsable` for a credential
-        that holds no value yet.
+        checked in this minute or its host too often, `CredentialRevoked`, `CredentialNotUsable` while it is frozen
+        because others may know its value, and `ConfigurationNotUsable` for a credential that holds no value yet.
         """
         admitted = await self._admission.admit(caller, Action.VALIDATE, reference, now)
         credential = admitted.found.credential
         check_not_revoked(credential)
+        if credential.compromised:
+            raise CredentialNotUsable("This credential was reported as compromised; rotate it, then validate it.")
         if credential.newest.secret is None:
             raise ConfigurationNotUsable("This credential holds no value yet; set one, then validate it.")
         key = (caller.tenant, credential.id, credential.newest.number)

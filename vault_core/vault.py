@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from vault_core.admission import Admission
 from vault_core.attribute_values import AttributeValues
 from vault_core.audit import AuditLog
 from vault_core.checks import Checks
+from vault_core.compromises import Compromises
 from vault_core.configuration_removal import ConfigurationRemoval
 from vault_core.configuration_rows import ConfigurationRows
 from vault_core.configurations import Configurations
@@ -19,10 +20,15 @@ from vault_core.credential_listing import CredentialListing
 from vault_core.credential_rows import CredentialRows
 from vault_core.credential_writes import CredentialWrites
 from vault_core.credentials import Credentials
+from vault_core.data_keys import DataKeys
 from vault_core.deliveries import Deliveries, Outbox
 from vault_core.endings import Endings
+from vault_core.exports import Exports
 from vault_core.grants import Grants
 from vault_core.health import HealthCheck
+from vault_core.imported_credentials import ImportedCredentials
+from vault_core.imports import Imports
+from vault_core.key_ring import KeyRing
 from vault_core.lease_rows import LeaseRows
 from vault_core.leases import Leases
 from vault_core.locker_rows import LockerRows
@@ -36,17 +42,19 @@ from vault_core.policies import Guard
 from vault_core.redefinitions import Redefinitions
 from vault_core.repeats import Repeats
 from vault_core.resolution import Resolution
-from vault_core.sealing import KeyRing, SealedTable
+from vault_core.sealing import SealedTable
 from vault_core.stores import Stores
 from vault_core.subscriptions import Subscriptions
 from vault_core.summary import Summaries
 from vault_core.tenants import TenantRows, Tenants
+from vault_core.timed_runs import TimedRuns, Work
 from vault_core.transport_keys import TransportKeys
 from vault_core.trials import Trials
 from vault_core.upgrades import Upgrades
 from vault_core.upkeep.deliveries import EventDelivery
 from vault_core.upkeep.expiry import LeaseExpiry
 from vault_core.upkeep.notices import Notices
+from vault_core.upkeep.outlook import Outlook
 from vault_core.upkeep.reconciler import Reconciler
 from vault_core.upkeep.runs import RUN_FOR, Report, Run
 from vault_core.upkeep.value_checks import CHECK_FOR, ValueChecks
@@ -56,13 +64,22 @@ from vault_core.vendor_calls import VendorCalls
 
 
 class Vault:
-    """Everything that can be asked of the vault, by noun, and what its timers do."""
+    """Everything that can be asked of the vault, by noun, and what its timers do.
+
+    With `recovering`, timers only tell what they would do.
+    """
 
     def __init__(
-        self, stores: Stores, tenant_names: Iterable[str], clock: Callable[[], datetime], outbound: Outbound
+        self,
+        stores: Stores,
+        tenant_names: Iterable[str],
+        clock: Callable[[], datetime],
+        outbound: Outbound,
+        *,
+        recovering: bool = False,
     ) -> None:
         names = tuple(tenant_names)
-        keys = KeyRing(stores.vault, stores.secrets)
+        keys = KeyRing(stores.vault, stores.secrets, clock)
         sealed = SealedTable(stores.vault, "vault", keys)
         values = Values(stores.secrets, clock)
         rows, lease_rows = CredentialRows(sealed), LeaseRows(stores.leases, stores.due)
@@ -88,6 +105,7 @@ class Vault:
             rows, lockers, admission, writes, new_values, self.audit, self.tenants, repeats, endings
         )
         self.values = AttributeValues(rows, admission, writes, new_values, own_values, self.audit, endings)
+        self.compromises = Compromises(rows, admission, writes, lease_rows, endings, self.audit, repeats)
         self.redefinitions = Redefinitions(admission, writes, new_values, endings)
         self.upgrades = Upgrades(admission, contracts, writes, new_values)
         self.validations = Validations(admission, new_values, checks, self.audit)
@@ -101,17 +119,23 @@ class Vault:
         self.subscriptions = Subscriptions(
             sealed, decisions, deliveries, courier, outbound, paces, pending, values, self.audit, repeats
         )
+        self.exports = Exports(sealed, decisions, self.audit)
+        imported = ImportedCredentials(rows, lockers, contracts, guard, self.tenants, self.audit)
+        self.imports = Imports(lockers, imported, self.subscriptions, self.tenants, self.audit)
         self.lockers = Lockers(lockers, rows, admission, self.audit, guard, self.tenants, repeats, endings)
         self.grants = Grants(
             rows, lockers, admission, lease_rows, values, own_values, self.audit, guard, self.tenants, repeats
         )
         self.leases = Leases(rows, admission, lease_rows, self.audit, self.tenants, repeats)
+        self.data_keys = DataKeys(keys, sealed, stores.secrets, self.audit)
         self.transport_keys = TransportKeys(sealed, stores.secrets, endings)
-        self._clock = clock
+        self.outlook = Outlook(names, sealed, lease_rows, decisions, deliveries)
+        self.recovering = recovering
+        self._timed_runs = TimedRuns(self.health, self.outlook, clock, recovering=recovering)
         self._expiry = LeaseExpiry(names, rows, lease_rows, self.audit, endings)
         self._notices = Notices(names, rows, self.audit, self.tenants)
         self._value_checks = ValueChecks(names, rows, new_values, checks, self.audit, self.tenants)
-        self._reconciler = Reconciler(names, rows, endings, removal, self.subscriptions, self.tenants)
+        self._reconciler = Reconciler(names, rows, endings, removal, self.subscriptions, self.tenants, self.data_keys)
         self._event_delivery = EventDelivery(names, decisions, deliveries, courier)
 
     async def expire_leases(self) -> Report:
@@ -138,7 +162,5 @@ class Vault:
 
         return await self._timed("reconcile", both)
 
-    async def _timed(self, name: str, work: Callable[[Run], Awaitable[Report]], lasts: timedelta = RUN_FOR) -> Report:
-        report = await work(Run(name, self._clock(), self._clock, lasts))
-        await self.health.beat(name, report)
-        return report
+    async def _timed(self, name: str, work: Work, lasts: timedelta = RUN_FOR) -> Report:
+        return await self._timed_runs.run(name, work, lasts)

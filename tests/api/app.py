@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +12,14 @@ from urllib.parse import parse_qsl
 
 import azure.functions as func
 
-from local.functions_host.routes import Route, RouteTable
+from local.functions_host import routes as host
 from tests.vaults import ALICE, World
 from vault_core.api import openapi
 from vault_core.api.denials import audit_denials
 from vault_core.api.edge import Authenticator, Edge, register
 from vault_core.api.problems import Problem
 from vault_core.api.routes import ROUTES
+from vault_core.api.routing import Route
 from vault_core.errors import Unauthenticated
 from vault_core.identities import Caller
 
@@ -80,14 +82,28 @@ class KnownCallers:
         return caller
 
 
+class _EdgeOfTheCall(Edge):
+    """Passes each request on to the edge that it is meant for."""
+
+    def __init__(self) -> None:
+        self.meant: ContextVar[Edge] = ContextVar("meant")
+
+    async def serve(self, route: Route, request: func.HttpRequest) -> func.HttpResponse:
+        return await self.meant.get().serve(route, request)
+
+
 class Functions:
-    """The functions of an app, reached by URL."""
+    """The functions of the routes, reached by URL: registered once, since that takes longer than most tests."""
 
-    def __init__(self, app: func.FunctionApp) -> None:
-        self._routes = RouteTable(_routed(each) for each in app.get_functions())
+    def __init__(self, routes: Iterable[Route]) -> None:
+        app, self._edge = func.FunctionApp(), _EdgeOfTheCall()
+        register(app, routes, self._edge)
+        self._routes = host.RouteTable(_routed(each) for each in app.get_functions())
 
-    async def answer(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> tuple[str, Reply]:
-        """Send exactly this, as far as a URL can carry it; return the name of the function that answered, too."""
+    async def answer(
+        self, edge: Edge, method: str, path: str, content: bytes, headers: Mapping[str, str]
+    ) -> tuple[str, Reply]:
+        """Send the edge exactly this, as far as a URL can carry it; return the name of the function, too."""
         raw_path, _, raw_query = path.partition("?")
         found = self._routes.find(method, raw_path)
         assert found, f"no function has the route {method} {raw_path}"
@@ -100,6 +116,7 @@ class Functions:
             route_params=parameters,
             body=content,
         )
+        self._edge.meant.set(edge)
         answer = await function(request)
         reply = Reply(answer.status_code, {**answer.headers, "Content-Type": answer.mimetype}, answer.get_body())
         return function.__name__, reply
@@ -115,10 +132,7 @@ class App:
         self.world = world or World()
         self._known = KnownCallers()
         vault = self.world.vault
-        edge = Edge(vault, authenticator or self._known, self.world.clock, audit_denials(vault.audit))
-        functions = func.FunctionApp()
-        register(functions, ROUTES, edge)
-        self._functions = Functions(functions)
+        self._edge = Edge(vault, authenticator or self._known, self.world.clock, audit_denials(vault.audit))
 
     async def send(
         self,
@@ -142,7 +156,7 @@ class App:
 
     async def send_raw(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Send exactly this, as far as a URL can carry it."""
-        operation, reply = await self._functions.answer(method, path, content, headers)
+        operation, reply = await FUNCTIONS.answer(self._edge, method, path, content, headers)
         _check_foretold(operation, reply)
         return reply
 
@@ -158,7 +172,10 @@ def _check_foretold(operation: str, reply: Reply) -> None:
         assert reply.code[1] in codes, f"{operation} answered {reply.code}"
 
 
-def _routed(registered: Any) -> Route[Any]:
+def _routed(registered: Any) -> host.Route[Any]:
     trigger = registered.get_trigger().get_dict_repr()
     methods = [str(getattr(method, "value", method)) for method in trigger["methods"]]
-    return Route.parse(trigger["route"], methods, registered.get_user_function())
+    return host.Route.parse(trigger["route"], methods, registered.get_user_function())
+
+
+FUNCTIONS = Functions(ROUTES)

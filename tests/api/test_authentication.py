@@ -506,7 +506,7 @@ class TestABadToken:
         bearer, reason = REFUSED[case]
         with caplog.at_level(logging.INFO), pytest.raises(Unauthenticated):
             await identify(bearer)
-        assert [record.getMessage() for record in caplog.records] == [f"token refused: {reason}"]
+        assert [record.getMessage() for record in caplog.records] == [f'token=refused reason="{reason}"']
 
     async def test_is_answered_alike_whatever_its_fault(self) -> None:
         details = set()
@@ -547,7 +547,7 @@ class TestATokenWithoutAHeader:
         bare, reason = REFUSED[case]
         with caplog.at_level(logging.INFO), pytest.raises(Unauthenticated):
             await TokenAuthenticator(SETTINGS, KeyServer().fetch).verify(bare, NOW)
-        assert [record.getMessage() for record in caplog.records] == [f"token refused: {reason}"]
+        assert [record.getMessage() for record in caplog.records] == [f'token=refused reason="{reason}"']
 
 
 async def test_a_request_without_a_token_is_told_how_to_send_one() -> None:

@@ -426,7 +426,7 @@ async def test_a_fault_shows_its_kind_and_place_in_the_log_alone(
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is None
     assert re.search(
-        rf"^trace={TRACE} operation=create_jar failed: {kinds[0]} at .*sample\.py:\d+ take",
+        rf'^trace={TRACE} operation=create_jar error="{kinds[0]} at .*sample\.py:\d+ take.*"$',
         record.getMessage(),
     )
     assert all(kind in record.getMessage() for kind in kinds)

@@ -21,6 +21,8 @@ from tests.vaults import ALICE, DEPLOY_AGENT, MONA, OTTO, person
 from tests.vendors import fill, publish
 from vault_core.identities import Role, is_identity_id
 
+pytestmark = pytest.mark.slow
+
 EVERYBODY = person("root", *Role)
 CANARY = "canary-7f3e9b2c41"
 ONE = "/credentials/db-password"
@@ -180,6 +182,7 @@ FORGED = {
 PAGED = [
     "/credentials",
     "/credentials?sort=name",
+    "/tenant/export",
     "/credentials?sort=-ends",
     "/leases",
     "/lockers",

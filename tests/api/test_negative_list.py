@@ -20,6 +20,8 @@ from vault_core.api.authentication import TokenAuthenticator
 from vault_core.api.routing import Route
 from vault_core.identities import Caller, Role
 
+pytestmark = pytest.mark.slow
+
 MALLORY = person("mallory", *Role, tenant="fabrikam")  # all there is, in another tenant
 TWIN = agent("deploy-agent", *Role, tenant="fabrikam")  # with the id of an agent of this one
 VERA = person("vera", Role.VENDOR)

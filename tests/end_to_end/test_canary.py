@@ -30,6 +30,7 @@ from tests.end_to_end.canary_objects import everything_that_holds_a_value
 from tests.end_to_end.canary_story import Story
 from tests.end_to_end.canary_vendors import receive_everything, subscribe_to_everything, tell_of_vendors
 from tests.end_to_end.echoing_vendor import EchoingVendor
+from tests.end_to_end.ingestion import Ingestion
 from tests.end_to_end.sites import Site, open_site
 from tests.end_to_end.vendor_sites import ask, fill, probing_site, publish
 from tests.faults import Fault, Plan
@@ -44,9 +45,12 @@ from vault_core.identities import Role
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import table_client
 from vault_core.subscription import CreateSubscription
+from vault_core.telemetry import METRICS
 from vault_core.vendor_answers import WITHHELD
 
 pytestmark = pytest.mark.slow
+
+_EXPORTS_WITHIN = 2  # seconds
 
 
 @dataclass
@@ -55,6 +59,7 @@ class Evidence:
 
     story: Story
     vendor: EchoingVendor
+    telemetry: Ingestion
     log: list[str]
     rows: list[str]
     files: dict[str, bytes] = field(default_factory=dict)
@@ -67,20 +72,29 @@ class Evidence:
     def texts(self) -> list[tuple[str, str]]:
         """Answers but those that show a secret once, what was logged, what is in rows, and what was sent out."""
         answers = ((one.asked[:60], one.whole) for one in (*self.story.answers, *self.story.grants))
-        sent = ((text[:120], text) for text in (*self.vendor.asked_with, *self.vendor.told))
+        sent = ((text[:120], text) for text in (*self.vendor.asked_with, *self.vendor.told, *self.telemetry.received))
         kept = ((text[:120], text) for text in (*self.log, *self.rows))
         return [*answers, *sent, *kept]
 
 
 async def live(folder: Path) -> Evidence:
-    """Let the whole cloud live through the story, and end it."""
+    """Let the whole cloud live through the story, with telemetry on, and end it."""
+    free = Ports.any_free().claimed()
+    vendor, telemetry = EchoingVendor(f"http://{HOST}:{free.vendor}"), Ingestion(free.functions)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, text in telemetry.environment.items():
+            environment.setenv(name, text)
+        return await _told(folder, vendor, free.vendor, telemetry)
+
+
+async def _told(folder: Path, vendor: EchoingVendor, port: int, telemetry: Ingestion) -> Evidence:
     log: list[str] = []
-    ports = Ports.any_free()
-    port = ports.claimed().vendor
-    vendor = EchoingVendor(f"http://{HOST}:{port}")
     async with (
         serving(vendor.application(), port),
-        local_cloud(folder=folder, ports=ports, app=PROJECT, authority=AUTHORITY, on_log=log.append) as cloud,
+        serving(telemetry.application(), telemetry.port, AUTHORITY.server_context()),
+        local_cloud(
+            folder=folder, ports=Ports.any_free(), app=PROJECT, authority=AUTHORITY, on_log=log.append
+        ) as cloud,
         aiohttp.ClientSession() as session,
     ):
         story = Story(cloud, session, uuid.uuid4().hex, uuid.uuid4().hex)
@@ -94,7 +108,8 @@ async def live(folder: Path) -> Evidence:
             for name in TABLES:
                 client = table_client(cloud.tables_url, name, storage_token(cloud), transport)
                 rows += [f"{name} {dict(row)}" async for row in client.list_entities()]
-    return Evidence(story, vendor, log, rows)
+        await asyncio.sleep(_EXPORTS_WITHIN)
+    return Evidence(story, vendor, telemetry, log, rows)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +222,17 @@ def test_no_log_line_holds_a_value(evidence: Evidence) -> None:
     assert any("operation=create_credential status=500" in line for line in evidence.log)
     assert any("timer=reconcile" in line for line in evidence.log)
     assert evidence.search.places((line[:120], line) for line in evidence.log) == []
+
+
+def test_no_telemetry_holds_a_value(evidence: Evidence) -> None:
+    telemetry = evidence.telemetry
+    assert telemetry.refused == 0
+    assert telemetry.kinds == {"RequestData", "RemoteDependencyData", "MetricData"}
+    assert telemetry.names("RequestData") >= {"http create_credential", "http create_lease", "http validate_credential"}
+    works = {"store.read", "store.commit", "store.query", "store.write", "store.delete", "call-out", "timer reconcile"}
+    assert telemetry.names("RemoteDependencyData") >= works
+    assert telemetry.names("MetricData") == {one.name for one in METRICS}
+    assert evidence.search.places((text[:120], text) for text in telemetry.received) == []
 
 
 def test_no_row_of_a_table_holds_a_value(evidence: Evidence) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from azure.identity.aio import DefaultAzureCredential
 
 from local.cloud import LocalCloud
+from tests.recording import recording
 from tests.stores.tokens import key_vault_token, storage_token
 from vault_core.stores import Secrets, Table
 from vault_core.stores.key_vault import KeyVaultSecrets, open_key_vaults
 from vault_core.stores.memory import MemorySecrets, MemoryTable
+from vault_core.stores.observed import ObservedSecrets, ObservedTable
 from vault_core.stores.outages import open_transport
 from vault_core.stores.tables import AzureTable, table_client
 
@@ -37,7 +39,13 @@ def memory_table() -> MemoryTable:
     return MemoryTable()
 
 
-@pytest.fixture(params=["memory_table", pytest.param("azure_table", marks=pytest.mark.slow)])
+@pytest.fixture
+def observed_table(memory_table: MemoryTable) -> Iterator[ObservedTable]:
+    with recording():
+        yield ObservedTable(memory_table, "vault")
+
+
+@pytest.fixture(params=["memory_table", "observed_table", pytest.param("azure_table", marks=pytest.mark.slow)])
 def table(request: pytest.FixtureRequest) -> Table:
     adapter: Table = request.getfixturevalue(request.param)
     return adapter
@@ -61,7 +69,15 @@ async def real_key_vault() -> AsyncIterator[KeyVaultSecrets]:
         yield open_key_vaults([os.environ[REAL_KEY_VAULT]], credential, transport, verify_domain=True)
 
 
-@pytest.fixture(params=["memory_secrets", *(pytest.param(each, marks=pytest.mark.slow) for each in KEY_VAULTS)])
+@pytest.fixture
+def observed_secrets(memory_secrets: MemorySecrets) -> Iterator[ObservedSecrets]:
+    with recording():
+        yield ObservedSecrets(memory_secrets)
+
+
+@pytest.fixture(
+    params=["memory_secrets", "observed_secrets", *(pytest.param(each, marks=pytest.mark.slow) for each in KEY_VAULTS)]
+)
 def secrets(request: pytest.FixtureRequest) -> Secrets:
     adapter: Secrets = request.getfixturevalue(request.param)
     return adapter

@@ -17,7 +17,7 @@ from tests.stores.tokens import key_vault_token
 from tests.stores.unreliable_network import Mishap, UnreliableNetwork, unreliable_network
 from vault_core.errors import SecretMissing, Unavailable
 from vault_core.stores.key_vault import KeyVaultSecrets, open_key_vaults
-from vault_core.stores.outages import CLIENT_OPTIONS, open_transport
+from vault_core.stores.outages import client_options, open_transport
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ async def network(local_parts: LocalCloud) -> AsyncIterator[UnreliableNetwork]:
 @pytest.fixture
 async def secrets(network: UnreliableNetwork, local_parts: LocalCloud) -> AsyncIterator[KeyVaultSecrets]:
     """Secrets over the unreliable network, with an impatient client that has met the challenge already."""
-    options = {**CLIENT_OPTIONS, "retry_backoff_factor": 0, "read_timeout": 0.3}
+    options = {**client_options("key-vault"), "retry_backoff_factor": 0, "read_timeout": 0.3}
     token = key_vault_token(local_parts)
     async with SecretClient(network.url, token, verify_challenge_resource=False, **options) as client:
         secrets = KeyVaultSecrets({LABEL: client})

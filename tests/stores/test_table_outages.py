@@ -17,7 +17,7 @@ from tests.stores.unreliable_network import Mishap, UnreliableNetwork, unreliabl
 from vault_core.errors import RowChanged, RowExists, RowMissing, Unavailable
 from vault_core.stores import Change, Delete, Discard, Insert, Keys, Put, Replace, Row
 from vault_core.stores import outages as outages_module
-from vault_core.stores.outages import CLIENT_OPTIONS, open_transport
+from vault_core.stores.outages import client_options, open_transport
 from vault_core.stores.tables import AzureTable, table_client
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ async def far_table(
     azure_table: AzureTable, network: UnreliableNetwork, local_parts: LocalCloud
 ) -> AsyncIterator[AzureTable]:
     """The same table as `azure_table`, over the unreliable network, with an impatient client."""
-    options = {**CLIENT_OPTIONS, "retry_backoff_factor": 0, "read_timeout": 0.3}
+    options = {**client_options("tables"), "retry_backoff_factor": 0, "read_timeout": 0.3}
     name = azure_table._client.table_name
     async with TableClient(network.url, name, credential=storage_token(local_parts), **options) as client:
         yield AzureTable(client)

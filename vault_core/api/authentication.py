@@ -88,7 +88,7 @@ class TokenAuthenticator:
         try:
             return await self._verify(_bearer_token(given), now)
         except _Refused as refused:
-            _log.info("token refused: %s", refused)
+            _log.info('token=refused reason="%s"', refused)
             raise Unauthenticated(BAD_TOKEN) from None
 
     async def _verify(self, token: str, now: datetime) -> VerifiedToken:

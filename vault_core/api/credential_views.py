@@ -28,6 +28,15 @@ class SuspensionView(WireModel):
     reason: str | None = None
 
 
+class CompromiseView(WireModel):
+    """Since when, by whom and why a credential is frozen, and the last version that others may know."""
+
+    at: Instant
+    by: Identity
+    reason: str | None = None
+    version: int
+
+
 class FieldFaultView(WireModel):
     """What a vendor finds wrong with a field; an empty `field` stands for the whole."""
 
@@ -125,6 +134,7 @@ class CredentialView(WireModel):
     details: Annotated[dict[str, Any], Field(description="What the vault worked out from the value")]
     validation: ValidationView
     suspended: SuspensionView | None = None
+    compromised: CompromiseView | None = None
     revoked_reason: str | None = None
     created_at: Instant
     created_by: Identity
@@ -137,6 +147,25 @@ class CredentialList(WireModel):
 
     items: tuple[CredentialView, ...]
     next: str | None = None
+
+
+class HolderView(WireModel):
+    """Somebody who was given the values of a version. The identity is as it was proven the last time."""
+
+    identity: Identity
+    version: int | None = None
+    since: Instant
+    last_at: Instant
+    leases: int
+    reads: Annotated[int, Field(description="Times that values were handed out otherwise than by a new lease")]
+
+
+class CompromiseReport(WireModel):
+    """What became of a report: the frozen credential, and who was given its values, the latest first."""
+
+    credential: CredentialView
+    holders: tuple[HolderView, ...]
+    complete_since: Annotated[Instant, Field(description="Of earlier times, the audit tells")]
 
 
 class VersionView(WireModel):
@@ -162,12 +191,12 @@ class VersionList(WireModel):
 def credential_view(shown: Shown, now: datetime) -> CredentialView:
     """Return what callers see of the credential at `now`."""
     credential, rules = shown.credential, shown.rules
-    suspended = credential.suspended
+    suspended, compromised = credential.suspended, credential.compromised
     return CredentialView(
         **{name: getattr(credential, name) for name in _COPIED},
         status=current_status(shown, now),
         state=credential.newest.state,
-        display=credential.kind.display(credential.details),
+        display=credential.display,
         version=credential.newest.number,
         attributes=tuple(map(_attribute_view, credential.attributes)),
         effective_policy=rules.policy_of(credential.policy),
@@ -175,6 +204,9 @@ def credential_view(shown: Shown, now: datetime) -> CredentialView:
         configuration=_pinned_view(credential),
         validation=validation_view(credential.validation),
         suspended=SuspensionView(**dict(suspended)) if suspended else None,
+        compromised=CompromiseView(**{name: getattr(compromised, name) for name in _COPIED_OF_COMPROMISE})
+        if compromised
+        else None,
     )
 
 
@@ -225,9 +257,11 @@ def _version_view(version: Version, active_leases: int) -> VersionView:
 _COPIED = CredentialView.model_fields.keys() & Credential.model_fields.keys() - {
     "validation",
     "suspended",
+    "compromised",
     "attributes",
     "configuration",
 }
+_COPIED_OF_COMPROMISE = CompromiseView.model_fields.keys()
 _COPIED_OF_VALIDATION = ValidationView.model_fields.keys() - {"field_errors"}
 _COPIED_OF_CHECK = CheckView.model_fields.keys() - {"field_errors"}
 _COPIED_OF_ATTRIBUTE = AttributeView.model_fields.keys() & Attribute.model_fields.keys()

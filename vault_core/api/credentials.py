@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from vault_core.api.credential_views import (
     CheckedView,
     CheckList,
+    CompromiseReport,
     CredentialList,
+    HolderView,
     OwnValuesView,
     check_view,
     credential_view,
@@ -94,6 +97,19 @@ async def suspend_credential(vault: Vault, call: Call[WithReason]) -> Answer:
     return shown_credential(
         await vault.credentials.suspend(call.caller, reference, call.body.reason, repeat, call.now), call
     )
+
+
+async def report_compromised(vault: Vault, call: Call[WithReason]) -> Answer:
+    """Report that others may know the value: freeze the credential, end its leases, tell who was given it."""
+    reference = call.path["credential"]
+    repeat = once(call, f"compromised {reference}")
+    shown, disclosure = await vault.compromises.report(call.caller, reference, call.body.reason, repeat, call.now)
+    view = CompromiseReport(
+        credential=credential_view(shown, call.now),
+        holders=tuple(HolderView(**asdict(holder)) for holder in disclosure.holders),
+        complete_since=disclosure.complete_since,
+    )
+    return Answer(200, view, etag=_etag(shown, call))
 
 
 async def resume_credential(vault: Vault, call: Call[WithReason]) -> Answer:

@@ -22,9 +22,9 @@ from vault_core.errors import (
     PreconditionRequired,
     UnsupportedMediaType,
 )
+from vault_core.telemetry import Origin
 from vault_core.wire import WireModel, invalid_input, shown_name
 
-MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER = 16 * 1024  # one header; a token with many groups takes several thousand characters
 MAX_QUERY = 4096
 MAX_PARAMETERS = 64
@@ -36,7 +36,7 @@ MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 ETAG_PATTERN = r'^(W/)?"[!#-~]{1,256}"$'  # RFC 9110; a proxy that compresses marks a tag as weak
 IDEMPOTENCY_KEY_PATTERN = r"^[!-~]{1,128}$"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")  # W3C Trace Context
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -50,18 +50,28 @@ def request_id(headers: Mapping[str, str]) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
-def trace_id(headers: Mapping[str, str]) -> str:
-    """Return the trace that the request's `traceparent` belongs to, else a new one: 32 hexadecimal digits."""
+def origin(headers: Mapping[str, str]) -> Origin | None:
+    """Return the span that the request's `traceparent` names; None when there is none. Baggage is not looked at."""
     found = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return found[1] if found else secrets.token_hex(16)
+    return Origin(found[1], found[2], bool(int(found[3], 16) & 1)) if found else None
+
+
+def trace_id(origin: Origin | None) -> str:
+    """Return the trace that the origin belongs to, else a new one: 32 hexadecimal digits."""
+    return origin.trace_id if origin else secrets.token_hex(16)
 
 
 def check_sizes(
-    url: str, headers: Mapping[str, str], query: Mapping[str, str], body: bytes, max_query: int = MAX_QUERY
+    url: str,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    body: bytes,
+    max_body: int,
+    max_query: int = MAX_QUERY,
 ) -> None:
     """Return when everything that arrived is of a size worth looking at; what was declared does not count."""
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyTooLarge(f"Send at most {MAX_BODY_BYTES // 1024} KiB.")
+    if len(body) > max_body:
+        raise BodyTooLarge(f"Send at most {max_body // 1024} KiB.")
     if any(len(value) > MAX_HEADER for value in headers.values()):
         raise InvalidInput(f"A header is longer than {MAX_HEADER} characters.")
     length = sum(len(name) + len(value) for name, value in query.items())

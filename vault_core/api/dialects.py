@@ -37,7 +37,7 @@ class Decoded(TypedDict):
 class Dialect(Protocol):
     """The conventions of one face of the API."""
 
-    def check_arrival(self, request: Request) -> None:
+    def check_arrival(self, route: Route, request: Request) -> None:
         """Return when the request is worth identifying its sender; a refusal otherwise."""
         ...
 
@@ -53,11 +53,11 @@ class Dialect(Protocol):
 class NativeDialect:
     """Everything is as the API document says or is refused; refusals are problem documents (RFC 9457)."""
 
-    def check_arrival(self, request: Request) -> None:
-        decoding.check_sizes(request.url, request.headers, request.query, request.body)
+    def check_arrival(self, route: Route, request: Request) -> None:
+        decoding.check_sizes(request.url, request.headers, request.query, request.body, route.limits.size)
         if request.body:
             decoding.check_media_type(request.method, request.headers)
-            strict_json.parse(request.body)
+            strict_json.parse(request.body, max_parts=route.limits.parts)
 
     def decode(self, route: Route, request: Request) -> Decoded:
         decoding.check_query(request.url)

@@ -3,9 +3,9 @@
     sizes, media type, strict JSON → identify → role → path, query, body → handler → encode
 
 What a request may look like, and how a refusal is told, its face decides: see `dialects.py`.
-Limits come before any work on the token, so that a flood of large bodies costs little. One log line tells of
-each request; it holds no path, query, body or header but ids of a safe form. No other module of the API knows
-Azure Functions.
+Limits come before any work on the token, so that a flood of large bodies costs little. One log line and one span
+tell of each request; they hold no path, query, body or header but ids of a safe form. No other module of the API
+knows Azure Functions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vault_core.api.dialects import NATIVE, Dialect, Request
 from vault_core.api.routing import AnonymousCall, Answer, Call, Route, Text
 from vault_core.errors import AccessDenied, VaultError
 from vault_core.identities import Caller
+from vault_core.telemetry import REQUEST, Span, span
 
 _log = logging.getLogger(__name__)
 
@@ -77,21 +78,29 @@ class Edge:
 
     async def serve(self, route: Route, request: func.HttpRequest) -> func.HttpResponse:
         """Answer the request, whatever happens: a refusal or a fault is told in the face's dialect."""
-        headers = request.headers
-        visit = _Visit(decoding.request_id(headers), decoding.trace_id(headers), perf_counter())
-        try:
-            response = _encode(await self._handle(route, _arrived(request), visit), route, request, visit)
-        except VaultError as refusal:
-            response = self._refuse(refusal, visit)
-        except Exception as failure:  # noqa: BLE001 - the last line: no fault may show itself to a caller
-            _log.error("trace=%s operation=%s failed: %s", visit.trace_id, route.name, _trail(failure))
-            response = self._refuse(problems.InternalError(), visit)
-        _log_line(route, response.status_code, visit)
+        origin = decoding.origin(request.headers)
+        with span(REQUEST, origin, operation=route.name) as opened:
+            trace_id = opened.trace_id or decoding.trace_id(origin)
+            visit = _Visit(decoding.request_id(request.headers), trace_id, perf_counter())
+            response = await self._answer(route, request, visit, opened)
+            opened.note(status=response.status_code, outcome=visit.outcome)
+            opened.note(tenant=visit.tenant, request=visit.request_id)
+            _log_line(route, response.status_code, visit)
         return response
+
+    async def _answer(self, route: Route, request: func.HttpRequest, visit: _Visit, opened: Span) -> func.HttpResponse:
+        try:
+            return _encode(await self._handle(route, _arrived(request), visit), route, request, visit)
+        except VaultError as refusal:
+            return self._refuse(refusal, visit)
+        except Exception as failure:  # noqa: BLE001 - the last line: no fault may show itself to a caller
+            opened.note(error=type(failure).__qualname__)
+            _log.error('trace=%s operation=%s error="%s"', visit.trace_id, route.name, _trail(failure))
+            return self._refuse(problems.InternalError(), visit)
 
     async def _handle(self, route: Route, request: Request, visit: _Visit) -> Answer:
         now = self._clock()
-        self._dialect.check_arrival(request)
+        self._dialect.check_arrival(route, request)
         if route.anonymous:
             return await route.handler(self._vault, AnonymousCall(**self._decoded(route, request, visit, now)))
         caller = await self._authenticator.identify(request.headers, now)

@@ -20,6 +20,9 @@ class TimerView(WireModel):
     done: int
     failed: int
     failing_runs: Annotated[int, Field(description="How many runs in a row had failures")]
+    paused_with: Annotated[int | None, Field(description="In recovery mode: how many things it would have to do")] = (
+        None
+    )
 
 
 class HealthView(WireModel):
@@ -28,6 +31,7 @@ class HealthView(WireModel):
     status: Literal["ok", "unavailable"]
     tables: Literal["ok", "unavailable"]
     key_vault: Literal["ok", "unavailable"]
+    recovery_mode: Annotated[bool, Field(description="Timers are paused, and tell only what they would do")]
     timers: tuple[TimerView, ...]
 
 
@@ -42,6 +46,7 @@ async def read_health(vault: Vault, call: AnonymousCall) -> Answer:
             done=beat.report.done,
             failed=beat.report.failed,
             failing_runs=beat.failing_runs,
+            paused_with=beat.paused_with,
         )
         for beat in health.beats
     )
@@ -49,6 +54,7 @@ async def read_health(vault: Vault, call: AnonymousCall) -> Answer:
         status="ok" if health.well else "unavailable",
         tables="ok" if health.tables else "unavailable",
         key_vault="ok" if health.key_vault else "unavailable",
+        recovery_mode=vault.recovering,
         timers=timers,
     )
     return Answer(200 if health.well else 503, view)

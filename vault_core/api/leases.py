@@ -14,6 +14,7 @@ from vault_core.credential import Environment
 from vault_core.credential_requests import ConfigurationId, Marketplace
 from vault_core.cursors import Cursor, decoded, encoded
 from vault_core.durations import Duration
+from vault_core.grants import refusals_counted
 from vault_core.identities import Identity, IdentityId, Purpose
 from vault_core.lease import Cap, Lease, LeaseState
 from vault_core.leases import LeasePage, Seen
@@ -112,10 +113,11 @@ async def create_lease(vault: Vault, call: Call[CreateLease]) -> Answer:
     wanted = call.body
     caller = replace(call.caller, identity=call.caller.identity.with_purpose(wanted.purpose))
     repeat, reference = once(call, "lease"), wanted.credential
-    if wanted.selector:
-        reference = await vault.grants.named_before(caller, repeat)
-        reference = reference or await vault.resolution.id_to_lease(caller, wanted.selector, call.now)
-    granted = await vault.grants.grant(caller, reference or "", wanted.ttl, repeat, call.now)
+    with refusals_counted(caller):
+        if wanted.selector:
+            reference = await vault.grants.named_before(caller, repeat)
+            reference = reference or await vault.resolution.id_to_lease(caller, wanted.selector, call.now)
+        granted = await vault.grants.grant(caller, reference or "", wanted.ttl, repeat, call.now)
     view = GrantedLease(**_copied(granted.lease), state=LeaseState.ACTIVE, value=granted.value, fields_=granted.fields)
     return Answer(201, view, {"Location": f"/api/v1/leases/{granted.lease.id}"})
 

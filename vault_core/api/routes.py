@@ -7,7 +7,19 @@ A role here is the least that is needed to ask; what a caller may do to a creden
 
 from __future__ import annotations
 
-from vault_core.api import audit, configurations, credentials, health, leases, lockers, subscriptions, summary, tenant
+from vault_core.api import (
+    audit,
+    configurations,
+    credentials,
+    health,
+    leases,
+    lockers,
+    portability,
+    subscriptions,
+    summary,
+    tenant,
+    upkeep,
+)
 from vault_core.api.audit import AuditEventList, AuditFilter
 from vault_core.api.configurations import (
     ConfigurationList,
@@ -21,6 +33,7 @@ from vault_core.api.configurations import (
 from vault_core.api.credential_views import (
     CheckedView,
     CheckList,
+    CompromiseReport,
     CredentialList,
     CredentialView,
     OwnValuesView,
@@ -30,7 +43,8 @@ from vault_core.api.description import described
 from vault_core.api.health import HealthView
 from vault_core.api.leases import CreateLease, GrantedLease, LeaseList, LeaseQuery, LeaseView, RenewLease
 from vault_core.api.lockers import LockerList, LockerQuery, LockerView, SetMember
-from vault_core.api.routing import Open, Route
+from vault_core.api.portability import ExportQuery, ImportResult
+from vault_core.api.routing import BodyLimits, Open, Route
 from vault_core.api.subscriptions import (
     DeliveryList,
     DeliveryQuery,
@@ -42,7 +56,8 @@ from vault_core.api.subscriptions import (
     TrialResult,
 )
 from vault_core.api.summary import SummaryView
-from vault_core.api.tenant import MeView, TenantView
+from vault_core.api.tenant import DataKeyView, MeView, TenantView
+from vault_core.api.upkeep import UpkeepView
 from vault_core.configuration import Definition
 from vault_core.credential_listing import CredentialQuery
 from vault_core.credential_requests import (
@@ -83,6 +98,7 @@ from vault_core.errors import (
 )
 from vault_core.identities import Role
 from vault_core.locker import DefineLocker
+from vault_core.portable import MAX_BYTES, MAX_PARTS, TenantPage
 from vault_core.resolution import Selector
 from vault_core.subscription import CreateSubscription, UpdateSubscription
 from vault_core.tenants import ReplaceTenantRules
@@ -128,14 +144,16 @@ ROUTES = described(
     Route("POST", ONE + "/upgrade", credentials.upgrade_credential, VIEWER, ONE_SHOWN, body=UpgradeCredential,
           problems=(StaleVersion, ValueRefused, VersionLimitReached, ConfigurationNotUsable, TooSoon, *CHANGING)),
     Route("POST", ONE + "/validate", credentials.validate_credential, VIEWER, {200: CheckedView},
-          problems=(ConfigurationNotUsable, TooSoon, *CHANGING)),
+          problems=(ConfigurationNotUsable, CredentialNotUsable, TooSoon, *CHANGING)),
     Route("GET", ONE + "/validations", credentials.list_validations, SEEING, {200: CheckList}),
     Route("POST", ONE + "/revoke", credentials.revoke_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=(CredentialChanged,)),
     Route("POST", ONE + "/suspend", credentials.suspend_credential, VIEWER, ONE_SHOWN, body=WithReason,
           problems=CHANGING),
     Route("POST", ONE + "/resume", credentials.resume_credential, VIEWER, ONE_SHOWN, body=WithReason,
-          problems=CHANGING),
+          problems=(CredentialNotUsable, *CHANGING)),
+    Route("POST", ONE + "/compromised", credentials.report_compromised, VIEWER, {200: CompromiseReport},
+          body=WithReason, problems=(CredentialChanged,)),
     Route("PUT", ONE + "/owner/{owner}", credentials.transfer_credential, SEEING, ONE_SHOWN,
           problems=(CredentialChanged, NotAMember)),
     Route("GET", ONE + "/versions", credentials.list_versions, SEEING, {200: VersionList}),
@@ -216,6 +234,12 @@ ROUTES = described(
     Route("GET", "/api/v1/tenant", tenant.read_tenant, Role.ADMIN, {200: TenantView, 304: None}),
     Route("PUT", "/api/v1/tenant", tenant.replace_tenant, Role.ADMIN, {200: TenantView}, body=ReplaceTenantRules,
           problems=(StaleVersion,)),
+    Route("GET", "/api/v1/tenant/export", portability.export_tenant, Role.ADMIN, {200: TenantPage}, query=ExportQuery),
+    Route("POST", "/api/v1/tenant/import", portability.import_tenant, Role.ADMIN, {200: ImportResult}, body=TenantPage,
+          limits=BodyLimits(MAX_BYTES, MAX_PARTS)),
+    Route("GET", "/api/v1/tenant/data-key", tenant.read_data_key, Role.ADMIN, {200: DataKeyView}),
+    Route("POST", "/api/v1/tenant/rotate-data-key", tenant.rotate_data_key, Role.ADMIN, {200: DataKeyView}),
+    Route("GET", "/api/v1/upkeep", upkeep.read_upkeep, AUDITORS, {200: UpkeepView}),
     Route("GET", "/api/v1/me", tenant.read_me, Open.ANY_CALLER, {200: MeView}),
     Route("GET", "/api/v1/health", health.read_health, Open.ANYONE, {200: HealthView, 503: HealthView}),
 )

@@ -22,6 +22,7 @@ from typing_extensions import TypeVar
 
 from vault_core.errors import PreconditionRequired, StaleVersion, VaultError
 from vault_core.identities import Caller, Role
+from vault_core.strict_json import MAX_PARTS
 
 Body = TypeVar("Body", default=None)
 Query = TypeVar("Query", default=None)
@@ -70,6 +71,14 @@ class Answer:
     etag: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How large a body may be: bytes, and members and items in all."""
+
+    size: int = 64 * 1024
+    parts: int = MAX_PARTS
+
+
 class Open(Enum):
     """Routes that ask for no role."""
 
@@ -89,7 +98,8 @@ class Route:
     status that the handler answers with: a model, a media type for finished text, or None; with a 304 among
     them, `If-None-Match` is honoured. `problems` are the refusals beyond those that every route of its nature
     has: one that lists `StaleVersion` takes `If-Match`, one that lists `PreconditionRequired` needs it.
-    `prefix` goes before the handler's name, so that no two routes of the app have the same name.
+    `prefix` goes before the handler's name, so that no two routes of the app have the same name. `limits` hold before
+    it is known who sent the body.
     """
 
     method: str
@@ -101,6 +111,7 @@ class Route:
     query: type[BaseModel] | None = None
     problems: tuple[type[VaultError], ...] = ()
     prefix: str = ""
+    limits: BodyLimits = BodyLimits()
 
     @property
     def name(self) -> str:

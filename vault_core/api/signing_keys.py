@@ -89,7 +89,7 @@ class IssuerKeys:
         try:
             self._keys, self._fetched_at = await self._published_keys(), now
         except (Unavailable, IssuerUnusable) as failed:
-            _log.warning("the signing keys of %s were not refreshed: %s", self.issuer, failed)
+            _log.warning('issuer=%s keys=not-refreshed reason="%s"', self.issuer, failed)
 
     async def _published_keys(self) -> Mapping[str, SigningKey]:
         jwks_uri = (await discover(self.issuer, self._fetch)).get("jwks_uri")

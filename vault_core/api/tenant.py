@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from vault_core.identities import Identity, Role
 from vault_core.policies import LeasePolicy
 from vault_core.tenants import ReplaceTenantRules, TenantRules
 from vault_core.vault import Vault
-from vault_core.wire import WireModel
+from vault_core.wire import Instant, WireModel
 
 
 class TenantView(WireModel):
@@ -21,6 +22,14 @@ class TenantView(WireModel):
     defaults: LeasePolicy
     notice_period: Duration
     retention: Duration
+
+
+class DataKeyView(WireModel):
+    """The key that seals what the tables hold of the tenant."""
+
+    version: int
+    since: Annotated[Instant | None, Field(description="Absent for a key from before this was noted")] = None
+    resealing: Annotated[bool, Field(description="Rows may still be under an older key, which is destroyed after that")]
 
 
 class MeView(WireModel):
@@ -42,6 +51,16 @@ async def read_tenant(vault: Vault, call: Call) -> Answer:
 async def replace_tenant(vault: Vault, call: Call[ReplaceTenantRules]) -> Answer:
     """Replace the tenant's settings."""
     return _shown(await vault.tenants.replace(call.caller, call.body, call.if_match, call.now))
+
+
+async def read_data_key(vault: Vault, call: Call) -> Answer:
+    """Tell which version of the tenant's data key is current, and whether a rotation is under way."""
+    return Answer(200, DataKeyView(**asdict(await vault.data_keys.read(call.caller.tenant))))
+
+
+async def rotate_data_key(vault: Vault, call: Call) -> Answer:
+    """Seal what the tables hold of the tenant under a new key, and destroy the old one when that is done."""
+    return Answer(200, DataKeyView(**asdict(await vault.data_keys.rotate(call.caller, call.now))))
 
 
 async def read_me(vault: Vault, call: Call) -> Answer:

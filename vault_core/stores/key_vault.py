@@ -24,9 +24,9 @@ from pydantic import SecretStr
 
 from vault_core.errors import SecretDisabled, SecretMissing, StoreConflict, Unavailable
 from vault_core.stores.limits import check_secret_name, check_secret_value
-from vault_core.stores.outages import CLIENT_OPTIONS, answering
+from vault_core.stores.outages import Service, answering, client_options
 
-_STORE = "Azure Key Vault"
+_SERVICE: Service = "key-vault"
 _NAME_OF_NOTHING = "no-secret-has-this-name"
 _STATES: Mapping[tuple[int | None, str], type[StoreConflict]] = {
     (404, "SecretNotFound"): SecretMissing,
@@ -47,7 +47,7 @@ def open_key_vaults(
     """
     clients = {
         vault_label(url): SecretClient(
-            url, credential, transport=transport, verify_challenge_resource=verify_domain, **CLIENT_OPTIONS
+            url, credential, transport=transport, verify_challenge_resource=verify_domain, **client_options(_SERVICE)
         )
         for url in urls
     }
@@ -109,7 +109,7 @@ class KeyVaultSecrets:
         check_secret_name(name)
         label, _, secret = name.partition("/")
         if label not in self._clients:
-            _log.error("a value is in the Key Vault %s, which the settings do not list", label)
+            _log.error("service=%s vault=%s error=not-in-the-settings", _SERVICE, label)
             raise Unavailable("A Key Vault is missing from the vault's settings. Tell the operator.")
         return self._clients[label], secret
 
@@ -123,7 +123,7 @@ async def _ping(client: SecretClient) -> None:
 @asynccontextmanager
 async def _asking(name: str) -> AsyncIterator[None]:
     """Turn what Key Vault says of the secret into the errors of the port."""
-    async with answering(_STORE):
+    async with answering(_SERVICE):
         try:
             yield
         except HttpResponseError as error:

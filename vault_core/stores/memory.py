@@ -56,7 +56,8 @@ class _Kept:
     text: str
 
     def copy(self) -> Row:
-        return replace(self.row, document=json.loads(self.text), columns=dict(self.row.columns))
+        row = self.row
+        return Row(row.partition, row.key, json.loads(self.text), dict(row.columns), row.etag)
 
 
 @dataclass(slots=True)
@@ -95,6 +96,11 @@ class MemoryTable:
         self._partitions: dict[bytes, _Partition] = {}
         self._order: list[bytes] = []
         self._writes = 0
+
+    @property
+    def writes(self) -> int:
+        """How often a row was written or removed."""
+        return self._writes
 
     def copy(self) -> MemoryTable:
         """Return a table that holds the same, and goes its own way."""
@@ -162,6 +168,7 @@ class MemoryTable:
     def _remove(self, partition: str, key: str) -> None:
         at = code_units(partition)
         if found := self._partitions.get(at):
+            self._writes += 1
             found.remove(key)
             if not found.rows:
                 del self._partitions[at]

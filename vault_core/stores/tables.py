@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count, takewhile
@@ -37,6 +37,7 @@ from vault_core.stores import (
     Condition,
     Delete,
     Discard,
+    Document,
     Insert,
     Keys,
     Page,
@@ -58,9 +59,9 @@ from vault_core.stores.limits import (
     position,
     written_row,
 )
-from vault_core.stores.outages import CLIENT_OPTIONS, answering
+from vault_core.stores.outages import Service, answering, client_options
 
-_STORE = "Azure Tables"
+_SERVICE: Service = "tables"
 _PART_LENGTH = 32_000
 _CONFLICTS: Mapping[type[Change], Mapping[int | None, type[StoreConflict]]] = {
     Insert: {409: RowExists},
@@ -80,7 +81,7 @@ _Operation = tuple[str, _Entity, dict[str, Any]]
 
 def table_client(url: str, table: str, credential: AsyncTokenCredential, transport: AioHttpTransport) -> TableClient:
     """Return a client that waits and repeats within the limits of `outages`. Closing the transport ends it."""
-    return TableClient(url, table, credential=credential, transport=transport, **CLIENT_OPTIONS)
+    return TableClient(url, table, credential=credential, transport=transport, **client_options(_SERVICE))
 
 
 class AzureTable:
@@ -113,14 +114,14 @@ class AzureTable:
         pages: Any = self._client.query_entities(text, parameters=parameters, results_per_page=limit).by_page()
         # Azure may answer with an empty page that others follow.
         while True:
-            async with answering(_STORE):
+            async with answering(_SERVICE):
                 rows = [_row(entity) async for entity in await anext(pages)]
             more = bool(pages.continuation_token)
             if rows or not more:
                 return Page(rows, more)
 
     async def _entity(self, partition: str, key: str) -> TableEntity:
-        async with answering(_STORE):
+        async with answering(_SERVICE):
             try:
                 return await self._client.get_entity(partition, key)
             except HttpResponseError as error:
@@ -132,7 +133,7 @@ class AzureTable:
         """Return the new etags of the written rows."""
         written = iter(entities)
         operations = [_operation(change, next(written) if written_row(change) else None) for change in changes]
-        async with answering(_STORE):
+        async with answering(_SERVICE):
             try:
                 if len(changes) == 1 and not isinstance(changes[0], Delete):
                     answers: Sequence[Mapping[str, Any]] = [await self._apply_alone(*operations[0])]
@@ -227,8 +228,16 @@ def _place(partition: str, key: str) -> _Entity:
 def _row(entity: TableEntity) -> Row:
     parts = takewhile(bool, (entity.get(_part_name(n), "") for n in count()))
     columns = {name: _column(value) for name, value in entity.items() if is_column_name(name)}
-    document = json.loads("".join(parts))
-    return Row(entity["PartitionKey"], entity["RowKey"], document, columns, _etag(entity))
+    return Row(entity["PartitionKey"], entity["RowKey"], _document(parts), columns, _etag(entity))
+
+
+def _document(parts: Iterable[str]) -> Document:
+    """Return the document; an empty one for what the vault did not write, so that one such row spoils no query."""
+    try:
+        document = json.loads("".join(parts))
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _part_name(number: int) -> str:

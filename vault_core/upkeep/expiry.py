@@ -21,6 +21,7 @@ from vault_core.lease_events import expiry
 from vault_core.lease_rows import (
     DUE_FORGET,
     DUE_LEASE,
+    KEEP_ENDED,
     Held,
     LeaseRows,
     due_token,
@@ -36,7 +37,6 @@ from vault_core.upkeep.runs import Report, Run
 
 _log = logging.getLogger(__name__)
 
-KEEP_ENDED = timedelta(days=7)  # how long an ended lease can still be looked up
 _PUT_OFF = timedelta(minutes=5)
 _FEW = 8  # below this, reading leases one by one costs less than searching the partition for them
 _BATCH = 100
@@ -84,14 +84,16 @@ class LeaseExpiry:
     def _is_of_a_credential(self, row: Row) -> bool:
         """Return whether the vault may have written the row: who can write to the table could name anything there."""
         tenant, credential = row.document.get("tenant"), row.document.get("credential")
-        return tenant in self._tenant_names and isinstance(credential, str) and as_id(credential) == credential
+        if not (isinstance(tenant, str) and isinstance(credential, str)):
+            return False
+        return tenant in self._tenant_names and as_id(credential) == credential
 
     async def _drop_broken(self, run: Run, rows: Sequence[Row], whole: Sequence[Row]) -> Report:
         """Drop rows that the vault did not write: what they stand for cannot be known."""
         kept = {(row.partition, row.key) for row in whole}
         broken = [row for row in rows if (row.partition, row.key) not in kept]
         if broken:
-            _log.error("timer=%s %d rows of the table `due` are broken and are dropped", run.name, len(broken))
+            _log.error("timer=%s table=due broken_rows_dropped=%d", run.name, len(broken))
             await self._leases.drop_due(broken)
         return Report(failed=len(broken))
 

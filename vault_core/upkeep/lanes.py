@@ -134,7 +134,7 @@ async def _step(lane: _OpenLane[Item], run: Run, work: Work[Item]) -> Report | N
             return None
         went_well = await work(item)
     except Exception as failure:  # noqa: BLE001 - no item, however broken, may stop the others
-        _log.warning("timer=%s an item failed and is left: %s", run.name, type(failure).__name__)
+        _log.warning("timer=%s item=left error=%s", run.name, type(failure).__name__)
         return Report(failed=1)
     lane.note(went_well)
     return Report(done=int(went_well is True))

@@ -11,6 +11,7 @@ from vault_core.agenda import Entry, Queue, Task
 from vault_core.configuration_removal import ConfigurationRemoval
 from vault_core.credential import Credential
 from vault_core.credential_rows import CredentialRows, Found
+from vault_core.data_keys import DataKeys
 from vault_core.endings import Endings
 from vault_core.errors import RowChanged
 from vault_core.stores import Discard, Insert, Keys, Replace
@@ -38,6 +39,7 @@ class Reconciler:
         removal: ConfigurationRemoval,
         subscriptions: Subscriptions,
         tenants: Tenants,
+        data_keys: DataKeys,
     ) -> None:
         self._tenant_names = sorted(tenant_names)
         self._credentials = credentials
@@ -45,6 +47,7 @@ class Reconciler:
         self._removal = removal
         self._subscriptions = subscriptions
         self._tenants = tenants
+        self._data_keys = data_keys
 
     async def reconcile(self, run: Run) -> Report:
         """Do what every intent that is due asks for. What fails is tried again later, ever more rarely."""
@@ -92,10 +95,16 @@ class Reconciler:
                 await self._removal.finish(row.partition, entry.subject, row, run.now)
             case Task.UNSUBSCRIBE:
                 return int(await self._subscriptions.finish_deletion(row.partition, entry.subject, row))
+            case Task.RESEAL:
+                return int(await self._data_keys.finish_resealing(row.partition, row, run.now))
+            case Task.RETIRE_KEY:
+                return int(await self._data_keys.finish_retirement(row.partition, row, run.now))
+            case Task.COMPROMISE:
+                await self._endings.finish_compromise(caller, row, run.now)
             case Task.RETIRE:
                 await self._retire(run, entry)
             case Task.PURGE:
-                await self._endings.purge(caller, entry.subject, run.now)
+                await self._endings.purge(caller, entry.subject, row, run.now)
                 await self._drop(entry)
             case Task.RESCHEDULE:
                 await self._reschedule(run, entry)

@@ -73,7 +73,7 @@ class Run:
             try:
                 report += await work(tenant)
             except Exception as failure:  # noqa: BLE001
-                _log.error("timer=%s tenant=%s failed: %s", self.name, tenant, type(failure).__name__)
+                _log.error("timer=%s tenant=%s error=%s", self.name, tenant, type(failure).__name__)
                 report += Report(failed=1)
         return report
 
@@ -83,9 +83,9 @@ class Run:
         try:
             return Report(done=await work(item))
         except Exception as failure:  # noqa: BLE001 - no item, however broken, may stop the others
-            _log.warning("timer=%s an item failed and is put off: %s", self.name, type(failure).__name__)
+            _log.warning("timer=%s item=put-off error=%s", self.name, type(failure).__name__)
         try:
             await put_off(item)
         except Exception as failure:  # noqa: BLE001
-            _log.warning("timer=%s an item could not be put off: %s", self.name, type(failure).__name__)
+            _log.warning("timer=%s item=not-put-off error=%s", self.name, type(failure).__name__)
         return Report(failed=1)

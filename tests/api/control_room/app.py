@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import azure.functions as func
 from pydantic import BaseModel
 
 from tests.api.app import Functions, KnownCallers, Reply
@@ -21,10 +20,11 @@ from vault_core.api.control_room.face import ControlRoom
 from vault_core.api.control_room.login import ControlRoomAuthenticator
 from vault_core.api.control_room.routes import CONTROL_ROOM_ROUTES, VAULT
 from vault_core.api.denials import audit_denials
-from vault_core.api.edge import Edge, register
+from vault_core.api.edge import Edge
 from vault_core.identities import Caller, Role
 
 BY_NAME = {route.name: route for route in CONTROL_ROOM_ROUTES}
+FUNCTIONS = Functions(CONTROL_ROOM_ROUTES)
 REFUSALS = {400, 401, 403, 404, 409, 501, 503}
 FAULTS = ("Traceback", 'File "', "Error(", "vault_core", "pydantic")
 
@@ -47,12 +47,9 @@ class Room:
         vault, proven = self.world.vault, TokenAuthenticator(ISSUED, KeyServer().fetch)
         room = ControlRoom(vault, (provider or Provider()).exchange(), proven)
         authority: Any = tokens or self._known
-        edge = Edge(
+        self._edge = Edge(
             room, ControlRoomAuthenticator(authority), self.world.clock, audit_denials(vault.audit), CONTROL_ROOM
         )
-        functions = func.FunctionApp()
-        register(functions, CONTROL_ROOM_ROUTES, edge)
-        self._functions = Functions(functions)
 
     def token(self, caller: Caller) -> str:
         """Return a token that proves the caller."""
@@ -77,7 +74,7 @@ class Room:
 
     async def send_raw(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Send exactly this, as far as a URL can carry it."""
-        operation, reply = await self._functions.answer(method, path, content, headers)
+        operation, reply = await FUNCTIONS.answer(self._edge, method, path, content, headers)
         assert reply.status != 500, reply.content
         _check_foretold(operation, reply)
         return reply
@@ -85,7 +82,7 @@ class Room:
     async def fail(self, method: str, path: str, caller: Caller) -> Reply:
         """Send a request that is expected to end in a fault of the vault."""
         headers = {"X-Authorization": self.token(caller)}
-        return (await self._functions.answer(method, VAULT + path, b"", headers))[1]
+        return (await FUNCTIONS.answer(self._edge, method, VAULT + path, b"", headers))[1]
 
     async def create(self, caller: Caller = ALICE, **wanted: Any) -> Any:
         """Create a credential: `SAP login` with a `username` and a masked `password`, unless told otherwise."""

@@ -505,7 +505,7 @@ async def test_a_fault_shows_nothing_but_where_to_look_it_up(desk: Desk, caplog:
     assert TRACE in message(response)
     assert CANARY.encode() not in response.get_body()
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert f"trace={TRACE} operation=give_box failed: builtins.ValueError at" in record.getMessage()
+    assert f'trace={TRACE} operation=give_box error="builtins.ValueError at' in record.getMessage()
     assert CANARY not in caplog.text
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from tests.api.control_room.app import BY_NAME, CARL, MAX, PETE, WARDEN, Office
 from tests.api.control_room.test_operations import SUCCESSES
 from tests.vaults import ADA, ALICE, BOB, MALLORY, MONA
 from vault_core.identities import Caller
+
+pytestmark = pytest.mark.slow
 
 PEOPLE = [ALICE, ALICE, CARL, MAX, PETE, WARDEN, BOB, MONA, ADA, MALLORY, None]
 QUERIES = ["consumed", "name", "credentialAttributeId", "userId", "encryptionKey", "token", "x"]

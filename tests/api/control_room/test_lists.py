@@ -189,6 +189,7 @@ def test_rows_are_in_the_order_asked_for_and_otherwise_in_that_of_their_creation
     assert list(ask(found, {"sort": sort}).items) == expected
 
 
+@pytest.mark.slow
 @given(rows, filters(1), st.integers(1, 5), st.booleans())
 def test_pages_hand_over_every_row_once(found: list[Fields], part: Any, length: int, in_order: bool) -> None:
     sort = [{"field": "name"}] if in_order else []
@@ -209,6 +210,7 @@ def test_a_page_is_that_stretch_of_the_whole(found: list[Fields], offset: int, l
     assert (page.offset, page.total, page.total_filter) == (offset, len(found), len(found))
 
 
+@pytest.mark.slow
 @given(rows, st.lists(rows, max_size=4), st.integers(1, 4))
 def test_rows_that_appear_between_pages_are_handed_over_too_and_none_twice(
     found: list[Fields], arrivals: list[list[Fields]], length: int
@@ -408,6 +410,7 @@ hostile = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(keys, hostile)
     | st.fixed_dictionaries({"filter": st.dictionaries(keys, hostile)})

@@ -76,8 +76,8 @@ class Refused(WireModel):
 class ControlRoomDialect:
     """The conventions of a Control Room's API."""
 
-    def check_arrival(self, request: Request) -> None:
-        decoding.check_sizes(request.url, request.headers, request.query, request.body, MAX_QUERY)
+    def check_arrival(self, route: Route, request: Request) -> None:
+        decoding.check_sizes(request.url, request.headers, request.query, request.body, route.limits.size, MAX_QUERY)
         if _has_body(request):
             if not decoding.is_plain_utf_8(request.headers):
                 raise errors.UnsupportedMediaType("Send the body in UTF-8, not compressed.")

@@ -168,7 +168,7 @@ class TokenExchange:
             token = await self._exchange(tenant, client, request.secret, now)
             verified = await self._verified(token, tenant, now)
         except IssuerUnusable as failed:
-            _log.warning("no login at the issuer of %s: %s", tenant, failed)
+            _log.warning('tenant=%s login=none reason="%s"', tenant, failed)
             raise Unavailable(_NO_LOGIN) from None
         return LoginAnswer(token=token, user=UserView.of(verified, self._settings.claim_username))
 
@@ -242,7 +242,7 @@ class ControlRoomAuthenticator:
             raise Unauthenticated(_NO_TOKEN)
         given = {_BEARER.sub("Bearer ", text) for text in (*map(_as_bearer, bare), *bearer)}
         if len(given) > 1 or len(bare) > 1 or len(bearer) > 1:
-            _log.info("token refused: more than one")
+            _log.info('token=refused reason="more than one"')
             raise Unauthenticated(BAD_TOKEN)
         return await self._tokens.identify({"Authorization": given.pop()}, now)
 

@@ -1,0 +1,9 @@
+// To try it: az deployment sub create --location westeurope --parameters infra/dev.bicepparam
+using 'main.bicep'
+
+param environmentName = 'vault-dev'
+param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param audience = readEnvironmentVariable('VAULT_AUDIENCE', '')
+param tenants = readEnvironmentVariable('VAULT_TENANTS', '')
+param storageRedundancy = 'Standard_LRS'
+param logRetentionDays = 30
