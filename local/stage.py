@@ -60,9 +60,7 @@ class Stage:
 
     async def says(self, who: str, method: str, path: str, body: Any = None, *, expect: int) -> Told:
         """Send a request as `who`, print both sides, and return the answer if its status is as expected."""
-        if who not in self._tokens:
-            self._tokens[who] = await self._running.token(who)
-        headers = {"Authorization": f"Bearer {self._tokens[who]}"}
+        headers = await self._credentials_of(who)
         return await self.sends(who, method, f"{NATIVE}{path}", body, headers, expect=expect)
 
     async def logs_in(self, who: str) -> ControlRoomSession:
@@ -101,8 +99,13 @@ class Stage:
 
     async def peeks(self, who: str, path: str) -> Any:
         """Return what `who` reads, without a word."""
-        headers = {"Authorization": f"Bearer {self._tokens[who]}"}
+        headers = await self._credentials_of(who)
         return await self._silently("GET", f"{self._running.functions}{NATIVE}{path}", None, headers, expect=200)
+
+    async def _credentials_of(self, who: str) -> dict[str, str]:
+        if who not in self._tokens:
+            self._tokens[who] = await self._running.token(who)
+        return {"Authorization": f"Bearer {self._tokens[who]}"}
 
     async def _silently(
         self, method: str, url: str, body: Any, headers: Mapping[str, str] | None = None, *, expect: int

@@ -499,6 +499,11 @@ class TestWhoMayReport:
             await report(world, caller)
         assert await world.lease()
 
+    async def test_who_may_not_is_told_whom_to_tell(self, world: World) -> None:
+        await world.create_for_agents()
+        with pytest.raises(AccessDenied, match="tell its owner or a manager"):
+            await report(world, DEPLOY_AGENT)
+
     async def test_a_manager_cannot_resume_it_either(self, world: World) -> None:
         await world.create_for_agents()
         await report(world)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from tests.acting import Act, request
 from tests.api.app import App
@@ -44,8 +44,9 @@ from vault_core.credential import Credential
 from vault_core.credential_requests import RedefineCredential
 from vault_core.errors import CredentialIncomplete, Unavailable
 from vault_core.identities import Role
-from vault_core.portable import MAX_BYTES, MAX_PARTS
+from vault_core.portable import MAX_BYTES, MAX_PARTS, TenantPage
 from vault_core.strict_json import parts_in
+from vault_core.wire import invalid_input
 
 NANCY = person("nancy", Role.ADMIN, tenant="northwind")
 
@@ -631,6 +632,13 @@ class TestWhatIsTold:
         world.clock.pass_by(seconds=1)
         await world.vault.deliver_events()
         assert "credential.created" in [call.json["type"] for call in world.outbound.calls_to(URL)]
+
+
+def test_an_item_of_an_unknown_kind_is_told_which_kinds_there_are() -> None:
+    with pytest.raises(ValidationError) as refused:
+        TenantPage.model_validate({"format": 1, "items": [{"kind": "nothing", "id": CREDENTIAL_ID}]})
+    [fault] = invalid_input(refused.value).errors
+    assert fault.message.endswith("'settings', 'locker', 'credential', 'configuration', 'subscription'")
 
 
 class TestAnImportedSubscription:

@@ -25,7 +25,7 @@ from vault_core.agenda import Task
 from vault_core.api.routes import ROUTES
 from vault_core.errors import CredentialExpired, LeaseEnded
 from vault_core.lease import LeaseState
-from vault_core.settings import Settings
+from vault_core.settings import Settings, SettingsInvalid
 from vault_core.stores import Insert, Keys, Partitions, Put, Row, Stores
 from vault_core.telemetry import TIMER_BACKLOG
 from vault_core.tenants import SUBSCRIPTIONS_ROW
@@ -125,20 +125,27 @@ async def test_requests_still_work(operation: Operation) -> None:
     assert await observe(world) == ways.through
 
 
+REQUIRED = {
+    "VAULT_TABLES_URL": "https://tables.example",
+    "VAULT_KEY_VAULT_URLS": "https://one.vault.azure.net",
+    "VAULT_ISSUER": "https://issuer.example/{tenant}",
+    "VAULT_AUDIENCE": "api://vault",
+    "VAULT_TENANTS": "contoso",
+}
+
+
 @pytest.mark.parametrize(
     ("setting", "recovering"),
     [({}, False), ({"VAULT_RECOVERY_MODE": "true"}, True), ({"VAULT_RECOVERY_MODE": "false"}, False)],
     ids=str,
 )
 def test_an_operator_decides_on_it(setting: dict[str, str], recovering: bool) -> None:
-    required = {
-        "VAULT_TABLES_URL": "https://tables.example",
-        "VAULT_KEY_VAULT_URLS": "https://one.vault.azure.net",
-        "VAULT_ISSUER": "https://issuer.example/{tenant}",
-        "VAULT_AUDIENCE": "api://vault",
-        "VAULT_TENANTS": "contoso",
-    }
-    assert Settings.read(required | setting).recovery_mode is recovering
+    assert Settings.read(REQUIRED | setting).recovery_mode is recovering
+
+
+def test_an_operator_who_decides_unclearly_is_told_how_to() -> None:
+    with pytest.raises(SettingsInvalid, match="VAULT_RECOVERY_MODE: must be true or false"):
+        Settings.read(REQUIRED | {"VAULT_RECOVERY_MODE": "perhaps"})
 
 
 class TestWhatIsTold:

@@ -146,6 +146,11 @@ def decide(caller: Caller, action: Action, subject: Subject) -> Decision:
     return Decision.DENIED if sees(caller, subject) else Decision.HIDDEN
 
 
+_REFUSED = {
+    Action.COMPROMISE: "You may not report this credential as compromised; tell its owner or a manager at once.",
+}
+
+
 class Guard:
     """The one door to a credential: decides, records refusals, refuses. What it guards else is decided by its noun."""
 
@@ -165,7 +170,11 @@ class Guard:
         )
         if decision is Decision.HIDDEN:
             raise NotFound(ABSENT)
-        raise AccessDenied(f"Your identity may not {action} this credential; its owner can allow it or do it for you.")
+        raise AccessDenied(
+            _REFUSED.get(
+                action, f"Your identity may not {action} this credential; its owner can allow it or do it for you."
+            )
+        )
 
     async def refuse_absent(self, caller: Caller, action: Action, now: datetime) -> NoReturn:
         """Record a request for what does not exist, then raise `NotFound`: the same work as for a hidden subject."""

@@ -22,6 +22,9 @@ Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+_PLAINER = {"bool_parsing": "must be true or false"}
+
+
 class SettingsInvalid(Exception):
     """A setting is missing or unusable. Names the settings, never their values: some are confidential."""
 
@@ -111,7 +114,7 @@ class Settings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as refused:
             faults = [
-                f"{variable(str(fault['loc'][0]))}: {fault['msg']}"
+                f"{variable(str(fault['loc'][0]))}: {_PLAINER.get(fault['type'], fault['msg'])}"
                 for fault in refused.errors(include_input=False, include_url=False, include_context=False)
             ]
             raise SettingsInvalid("Set these before the app can start: " + "; ".join(faults)) from None

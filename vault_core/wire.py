@@ -100,6 +100,7 @@ _KNOWN_TO_PYDANTIC = frozenset(get_args(core_schema.ErrorType))
 _NOT_AN_OBJECT = "must be an object"
 _NOT_A_LIST = "must be a list"
 _NOT_A_NUMBER = "must be a number"
+_ENUM_MEMBER = re.compile(r"<[\w.]+: ('[^']*')>")
 _MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
@@ -183,4 +184,5 @@ def _message(fault: ErrorDetails) -> str:
     if kind not in _KNOWN_TO_PYDANTIC:
         return fault["msg"]
     # Only what the model itself says may fill a place: limits and choices, never what was given.
-    return _MESSAGES.get(kind, "is not valid").format_map(fault.get("ctx", {}))
+    told = {name: _ENUM_MEMBER.sub(r"\1", str(value)) for name, value in fault.get("ctx", {}).items()}
+    return _MESSAGES.get(kind, "is not valid").format_map(told)
