@@ -8,7 +8,9 @@ keys in Key Vault, which are not copied, and neither is any value. One row is co
 writes meanwhile may be in the copy or not. A restore wants a vault in recovery mode, and so does what comes after it.
 
 It runs as whoever is logged in (`az login`), who needs a role on the account that nobody has by the templates: Storage
-Table Data Reader to save, Storage Table Data Contributor to restore. Give it for an hour: that leaves a trace.
+Table Data Reader to save, Storage Table Data Contributor to restore. Give it for an hour: that leaves a trace. With
+`--managed-identity`, for a schedule on a machine inside the network, it runs as that machine: as the identity that
+`AZURE_CLIENT_ID` names where there are several.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import asyncio
 import base64
 import gzip
 import json
+import logging
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +33,11 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
-from azure.identity.aio import DefaultAzureCredential
+from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
 
 # Leases before the minutes at which they end, credentials before their pins: of two that are copied at different times,
 # the vault drops what it finds too much, and would miss what is not there.
@@ -44,6 +49,8 @@ _TOLD_EVERY = 10_000
 _BATCH = 100  # entities in one transaction of Azure Tables
 _BATCH_LENGTH = 900_000  # of the four MiB that it may take: aiohttp minds bodies of more than one
 _TYPE = "@odata.type"
+# Tokens go there: readable on the way only where there is no way.
+_ACCOUNT = re.compile(r"(https://[\w.-]+|http://127\.0\.0\.1)(:\d+)?(/\w*)?", re.ASCII)
 
 Say = Callable[[str], None]
 Clock = Callable[[], datetime]
@@ -105,6 +112,7 @@ async def save(service: TableServiceClient, folder: Path, clock: Clock, say: Say
         raise NotDone(f"{folder} holds a whole backup already. Name another folder.")
     if progress.account != service.url:
         raise NotDone(f"{folder} holds a part of {progress.account}. Name another folder.")
+    progress.write(folder)
     for name, copy in progress.tables.items():
         async with service.get_table_client(name) as table:
             while not copy.whole:
@@ -119,9 +127,11 @@ async def save(service: TableServiceClient, folder: Path, clock: Clock, say: Say
 
 def _make_private(folder: Path) -> None:
     """Make the folder, or take one that is there, for its owner alone: rows tell who has which credentials."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+    except FileExistsError:
+        raise NotDone(f"{folder} is a file. Name a folder.") from None
     except PermissionError:
         raise NotDone(f"{folder} is somebody else's. Name another folder.") from None
 
@@ -132,9 +142,7 @@ async def restore(folder: Path, service: TableServiceClient, say: Say, *, into_u
     `NotDone` when the folder holds no whole backup, and for tables with rows unless `into_used`: rows that are not in
     the backup stay.
     """
-    progress = Progress.read(folder)
-    if not (progress and progress.finished_at):
-        raise NotDone(f"{folder} holds no whole backup.")
+    progress = _read_whole(folder)
     for name, copy in progress.tables.items():
         _check_undamaged(_rows_file(folder, name), copy.rows)
     if not into_used:
@@ -148,6 +156,17 @@ async def restore(folder: Path, service: TableServiceClient, say: Say, *, into_u
                 if _is_worth_telling(rows - len(batch), rows):
                     say(f"{name}: {rows:,} of {copy.rows:,} rows")
         say(f"{name}: {rows:,} rows")
+
+
+def _read_whole(folder: Path) -> Progress:
+    if not folder.is_dir():
+        raise NotDone(f"There is no folder {folder}.")
+    progress = Progress.read(folder)
+    if not progress:
+        raise NotDone(f"{folder} holds no backup.")
+    if not progress.finished_at:
+        raise NotDone(f"{folder} holds a part of a backup: repeat the save with the same folder first.")
+    return progress
 
 
 def _is_worth_telling(before: int, rows: int) -> bool:
@@ -282,12 +301,29 @@ def _parser() -> argparse.ArgumentParser:
     restoring.add_argument("--into-used", action="store_true", help="replace rows in tables that are not empty")
     for command in (saving, restoring):
         command.add_argument("--account", required=True, help="such as https://NAME.table.core.windows.net")
+        command.add_argument(
+            "--managed-identity", action="store_true", help="run as this machine, not as whoever ran `az login`"
+        )
     return parser
 
 
+def _identity(arguments: argparse.Namespace) -> AsyncTokenCredential:
+    if arguments.managed_identity:
+        return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"))
+    return AzureCliCredential()
+
+
+def _check_account(account: str) -> None:
+    """Return for the address of tables that a token may be sent to; `NotDone` otherwise."""
+    if not _ACCOUNT.fullmatch(account):
+        said = "--account must be a URL that begins with https://, such as https://NAME.table.core.windows.net."
+        raise NotDone(f"{said} Only that of a local cloud, at 127.0.0.1, may begin with http://.")
+
+
 async def _run(arguments: argparse.Namespace, say: Say) -> None:
+    _check_account(arguments.account)
     async with (
-        DefaultAzureCredential() as identity,
+        _identity(arguments) as identity,
         TableServiceClient(arguments.account, credential=identity) as service,
     ):
         if arguments.command == "save":
@@ -296,10 +332,17 @@ async def _run(arguments: argparse.Namespace, say: Say) -> None:
             await restore(arguments.folder, service, say, into_used=arguments.into_used)
 
 
+_NOT_ALLOWED = (
+    "You may not do this. `az account show` tells who you are, and `az login` makes you somebody. On the account you"
+    " need Storage Table Data Reader to save, Storage Table Data Contributor to restore; a new role takes some minutes."
+    " Where the account has no public access, run this inside its network."
+)
+
+
 def _advice(error: AzureError) -> str:
     """Return what an error of Azure means to whoever runs this; nothing of what was sent or received."""
     if isinstance(error, ClientAuthenticationError) or getattr(error, "status_code", None) in (401, 403):
-        return "You may not do this. Log in (az login) and see which role it needs; a new role takes some minutes."
+        return _NOT_ALLOWED
     if isinstance(error, HttpResponseError) and error.status_code == 404:
         return "A table is not there. The templates make them: azd provision."
     again = "Try again: a save goes on where it was, a restore wants --into-used."
@@ -308,6 +351,7 @@ def _advice(error: AzureError) -> str:
 
 def main() -> int:
     """Do what the command line says; return the status of the process."""
+    logging.getLogger("azure").setLevel(logging.CRITICAL)  # what went wrong is told once, and by what to do
     try:
         asyncio.run(_run(_parser().parse_args(), print))
     except NotDone as refusal:

@@ -1,4 +1,4 @@
-// The vault and all it runs on. `azd up` deploys this; dev.bicepparam says how it is done without azd.
+// The vault's resources. `azd up` deploys them and the code; files such as dev.bicepparam deploy them alone, without azd.
 targetScope = 'subscription'
 
 // ---- where -----------------------------------------------------------------------------------------------------------
@@ -84,14 +84,20 @@ param appAddresses string = '10.90.0.0/25'
 @description('Optional. The addresses of private endpoints in the private network, as a CIDR that holds one for each.')
 param endpointAddresses string = '10.90.0.128/25'
 
-@description('Optional. How stored data are replicated.')
+@description('Optional. How the tables are replicated. After a failover to the other region, set what Azure made of it: Standard_LRS.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS', 'Standard_RAGRS', 'Standard_RAGZRS'])
 param storageRedundancy string = 'Standard_ZRS'
+
+@description('Optional. How the account of the functions host is replicated: a deployment makes anew what is in it.')
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS', 'Standard_RAGRS', 'Standard_RAGZRS'])
+param hostRedundancy string = 'Standard_ZRS'
 
 @description('Optional. Whether the app\'s instances are spread over availability zones.')
 param zoneRedundant bool = false
 
-@description('Optional. Whether the tables are locked against deletion. Key Vaults are protected in any case.')
+// The lock is on the account, and Azure keeps it from whoever deletes through Azure Resource Manager: the account, but
+// also role assignments on it, which cannot be taken back until the lock is lifted. Data roles do not ask it.
+@description('Optional. Whether the storage account of the tables is locked against deletion. Whoever has a data role on the tables can still delete them. Key Vaults are protected in any case.')
 param lockTables bool = false
 
 @description('Optional. The memory of an instance, in MB.')
@@ -197,7 +203,7 @@ module host 'modules/storage.bicep' = {
     location: location
     tags: tags
     name: 'sthost${token}'
-    redundancy: storageRedundancy
+    redundancy: hostRedundancy
     publicNetworkAccess: storesArePublic ? 'Enabled' : 'Disabled'
     locked: false
     workspaceId: monitoring.outputs.workspaceId
@@ -361,3 +367,101 @@ output VAULT_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 
 @description('The Log Analytics workspace.')
 output VAULT_WORKSPACE string = monitoring.outputs.workspaceName
+
+// ---- what was chosen -------------------------------------------------------------------------------------------------
+
+// azd keeps what is set in a folder on the machine where it was set. It writes outputs there after each deployment, and
+// `azd env refresh` fetches them on another machine: without these, a deployment from there would set the defaults.
+
+@description('The parameter location.')
+output AZURE_LOCATION string = location
+
+@description('The parameter tenants.')
+output VAULT_TENANTS string = tenants
+
+@description('The parameter issuer.')
+output VAULT_ISSUER string = issuer
+
+@description('The parameter audience.')
+output VAULT_AUDIENCE string = audience
+
+@description('The parameter loginTenant.')
+output VAULT_LOGIN_TENANT string = loginTenant
+
+@description('The parameter claimTenant.')
+output VAULT_CLAIM_TENANT string = claimTenant
+
+@description('The parameter claimRoles.')
+output VAULT_CLAIM_ROLES string = claimRoles
+
+@description('The parameter claimEmail.')
+output VAULT_CLAIM_EMAIL string = claimEmail
+
+@description('The parameter claimUsername.')
+output VAULT_CLAIM_USERNAME string = claimUsername
+
+@description('The parameter claimAgent.')
+output VAULT_CLAIM_AGENT string = claimAgent
+
+@description('The parameter outboundNetworks.')
+output VAULT_OUTBOUND_NETWORKS string = outboundNetworks
+
+@description('The parameter outboundPorts.')
+output VAULT_OUTBOUND_PORTS string = outboundPorts
+
+@description('The parameter recoveryMode.')
+output VAULT_RECOVERY_MODE bool = recoveryMode
+
+@description('The parameter scheduleExpireLeases.')
+output VAULT_SCHEDULE_EXPIRE_LEASES string = scheduleExpireLeases
+
+@description('The parameter scheduleCheckCredentials.')
+output VAULT_SCHEDULE_CHECK_CREDENTIALS string = scheduleCheckCredentials
+
+@description('The parameter scheduleCheckRotations.')
+output VAULT_SCHEDULE_CHECK_ROTATIONS string = scheduleCheckRotations
+
+@description('The parameter scheduleDeliverEvents.')
+output VAULT_SCHEDULE_DELIVER_EVENTS string = scheduleDeliverEvents
+
+@description('The parameter scheduleReconcile.')
+output VAULT_SCHEDULE_RECONCILE string = scheduleReconcile
+
+@description('The parameter keyVaultCount.')
+output VAULT_KEY_VAULT_COUNT int = keyVaultCount
+
+@description('The parameter privateNetworking.')
+output VAULT_PRIVATE_NETWORKING string = privateNetworking
+
+@description('The parameter appAddresses.')
+output VAULT_APP_ADDRESSES string = appAddresses
+
+@description('The parameter endpointAddresses.')
+output VAULT_ENDPOINT_ADDRESSES string = endpointAddresses
+
+@description('The parameter storageRedundancy.')
+output VAULT_STORAGE_REDUNDANCY string = storageRedundancy
+
+@description('The parameter hostRedundancy.')
+output VAULT_HOST_REDUNDANCY string = hostRedundancy
+
+@description('The parameter zoneRedundant.')
+output VAULT_ZONE_REDUNDANT bool = zoneRedundant
+
+@description('The parameter lockTables.')
+output VAULT_LOCK_TABLES bool = lockTables
+
+@description('The parameter instanceMemory.')
+output VAULT_INSTANCE_MEMORY int = instanceMemory
+
+@description('The parameter maximumInstances.')
+output VAULT_MAXIMUM_INSTANCES int = maximumInstances
+
+@description('The parameter alwaysReadyInstances.')
+output VAULT_ALWAYS_READY_INSTANCES int = alwaysReadyInstances
+
+@description('The parameter alertEmails.')
+output VAULT_ALERT_EMAILS string = alertEmails
+
+@description('The parameter logRetentionDays.')
+output VAULT_LOG_RETENTION_DAYS int = logRetentionDays

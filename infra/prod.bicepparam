@@ -1,7 +1,8 @@
+// This deploys resources only, and no code: azd is the way to deploy all, into an environment of the same name.
 // For what must last: az deployment sub create --location westeurope --parameters infra/prod.bicepparam
 using 'main.bicep'
 
-param environmentName = 'vault-prod'
+param environmentName = 'prod'
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param audience = readEnvironmentVariable('VAULT_AUDIENCE', '')
 param tenants = readEnvironmentVariable('VAULT_TENANTS', '')

@@ -1,7 +1,8 @@
+// This deploys resources only, and no code: azd is the way to deploy all, into an environment of the same name.
 // As production, without what makes it lasting: az deployment sub create --location westeurope --parameters infra/test.bicepparam
 using 'main.bicep'
 
-param environmentName = 'vault-test'
+param environmentName = 'test'
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param audience = readEnvironmentVariable('VAULT_AUDIENCE', '')
 param tenants = readEnvironmentVariable('VAULT_TENANTS', '')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -213,7 +215,7 @@ async def test_progress_is_told_on_the_way(
     assert told[:2] == ["vault: 1,000 of 1,500 rows", "vault: 1,500 rows"]
 
 
-@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("step", range(1, 4))
 async def test_a_save_that_was_cut_short_goes_on_where_it_was(
     step: int,
     source: TableServiceClient,
@@ -236,7 +238,7 @@ async def test_a_save_that_was_cut_short_goes_on_where_it_was(
         patched.setattr(backup.Progress, "write", write_or_stop)
         with pytest.raises(KeyboardInterrupt):
             await saved(source, tmp_path)
-    with pytest.raises(NotDone, match="no whole backup"):
+    with pytest.raises(NotDone, match="repeat the save with the same folder first"):
         await restore(tmp_path, target, silently, into_used=False)
     await saved(source, tmp_path)
     await restore(tmp_path, target, silently, into_used=False)
@@ -256,6 +258,19 @@ async def test_a_folder_is_for_one_backup_of_one_account(
     await saved(source, tmp_path)
     with pytest.raises(NotDone, match="a whole backup"):
         await saved(source, tmp_path)
+
+
+async def test_a_folder_without_a_backup_is_not_restored(target: TableServiceClient, tmp_path: Path) -> None:
+    with pytest.raises(NotDone, match=r"^There is no folder .*absent\.$"):
+        await restore(tmp_path / "absent", target, silently, into_used=False)
+    with pytest.raises(NotDone, match="holds no backup"):
+        await restore(tmp_path, target, silently, into_used=False)
+
+
+async def test_a_file_is_no_folder(source: TableServiceClient, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotDone, match="is a file"):
+        await saved(source, tmp_path / "file")
 
 
 async def test_a_folder_is_for_its_owner_alone(source: TableServiceClient, tmp_path: Path) -> None:
@@ -377,7 +392,7 @@ def prepared(accounts: tuple[str, str], parts: LocalCloud, rows: int) -> None:
     asyncio.run(prepare())
 
 
-def test_the_commands_copy_as_whoever_is_logged_in(
+def test_the_commands_copy_there_and_back(
     accounts: tuple[str, str],
     local_parts: LocalCloud,
     tmp_path: Path,
@@ -386,12 +401,13 @@ def test_the_commands_copy_as_whoever_is_logged_in(
 ) -> None:
     prepared(accounts, local_parts, 20)
     folder = tmp_path / "copy"
-    assert run(monkeypatch, "save", "--account", accounts[0], "--to", folder) == 0
-    assert run(monkeypatch, "restore", "--from", folder, "--account", accounts[1]) == 0
+    there = ["--account", accounts[1], "--managed-identity"]
+    assert run(monkeypatch, "save", "--account", accounts[0], "--managed-identity", "--to", folder) == 0
+    assert run(monkeypatch, "restore", "--from", folder, *there) == 0
     assert capsys.readouterr().out.count("vault: 20 rows\n") == 2
-    assert run(monkeypatch, "restore", "--from", folder, "--account", accounts[1]) == 1
+    assert run(monkeypatch, "restore", "--from", folder, *there) == 1
     assert capsys.readouterr().err.startswith("The table vault has rows.")
-    assert run(monkeypatch, "restore", "--from", folder, "--account", accounts[1], "--into-used") == 0
+    assert run(monkeypatch, "restore", "--from", folder, *there, "--into-used") == 0
 
 
 def test_what_azure_refuses_is_told_in_a_line(
@@ -403,8 +419,57 @@ def test_what_azure_refuses_is_told_in_a_line(
 ) -> None:
     prepared(accounts, local_parts, 1)
     monkeypatch.setattr(backup, "TABLES", ("absent",))
-    assert run(monkeypatch, "save", "--account", accounts[0], "--to", tmp_path) == 1
+    assert run(monkeypatch, "save", "--account", accounts[0], "--managed-identity", "--to", tmp_path) == 1
     assert capsys.readouterr().err == "A table is not there. The templates make them: azd provision.\n"
+
+
+AZ = """#!/bin/sh
+printf '{"accessToken": "%s", "expires_on": 4102444800}' "$TOKEN_OF_THE_PERSON"
+"""
+
+
+@pytest.fixture
+def az(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An `az` of which somebody is logged in whose token is in the environment."""
+    command = tmp_path / "bin" / "az"
+    command.parent.mkdir()
+    command.write_text(AZ)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+    return command
+
+
+def test_it_runs_as_whoever_is_logged_in_though_the_machine_has_an_identity(
+    accounts: tuple[str, str], local_parts: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, az: Path
+) -> None:
+    prepared(accounts, local_parts, 1)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/nobody-listens")
+    monkeypatch.setenv("TOKEN_OF_THE_PERSON", asyncio.run(storage_token(local_parts).get_token()).token)
+    assert run(monkeypatch, "save", "--account", accounts[0], "--to", tmp_path / "copy") == 0
+
+
+def test_whoever_is_not_logged_in_reads_one_message_and_no_noise(
+    accounts: tuple[str, str], tmp_path: Path, az: Path
+) -> None:
+    az.write_text("#!/bin/sh\necho 'Please run az login' >&2\nexit 1\n")
+    command = [sys.executable, backup.__file__, "save", "--account", accounts[0], "--to", str(tmp_path / "copy")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - of this test
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert ran.stderr == f"{backup._NOT_ALLOWED}\n"
+    assert "az account show" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "account",
+    ["stdata", "http://stdata.table.core.windows.net", "http://127.0.0.1@elsewhere.example", "https://a@b", "https://"],
+)
+def test_a_token_goes_nowhere_that_others_could_read_it(
+    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "save", "--account", account, "--to", tmp_path / "copy") == 1
+    assert capsys.readouterr().err.startswith("--account must be a URL that begins with https://")
+    assert not (tmp_path / "copy").exists()
 
 
 def answered(status: int) -> HttpResponseError:

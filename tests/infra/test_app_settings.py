@@ -78,7 +78,17 @@ def _given(folder: Path) -> dict[str, set[str]]:
     return given | {"main.parameters.json": set(for_azd["parameters"])}
 
 
-RULES: tuple[Rule, ...] = (app_settings, tables, parameter_files)
+def restored_choices(folder: Path) -> list[str]:
+    """Every variable of azd that sets a parameter is an output of that parameter: so a refresh brings it back."""
+    outputs = parsed(folder / "main.bicep")["outputs"]
+    restored = {name: one["value"] for name, one in outputs.items()}
+    given = json.loads((folder / "main.parameters.json").read_text())["parameters"]
+    chosen = {re.split(r"[{}=]", one["value"])[1]: name for name, one in given.items()}
+    del chosen["AZURE_ENV_NAME"]  # whoever refreshes an environment names it
+    return [f"{name} is not brought back" for name, parameter in chosen.items() if restored.get(name) != parameter]
+
+
+RULES: tuple[Rule, ...] = (app_settings, tables, parameter_files, restored_choices)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -93,6 +103,9 @@ BREAKS = [
     (tables, "main.bicep", "'catalog'", "'katalog'"),
     (parameter_files, "main.bicep", "param environmentName string", "param environment string"),
     (parameter_files, "dev.bicepparam", "param environmentName = ", "param environmentTitle = "),
+    (restored_choices, "main.bicep", "output VAULT_KEY_VAULT_COUNT int = keyVaultCount", ""),
+    (restored_choices, "main.bicep", "output VAULT_TENANTS string = tenants", "output VAULT_TENANTS string = issuer"),
+    (restored_choices, "main.parameters.json", "${VAULT_AUDIENCE}", "${VAULT_AUDIENCES}"),
 ]
 
 
