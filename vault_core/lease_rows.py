@@ -98,13 +98,7 @@ class LeaseRows:
     async def kept(self, tenant: str, credential_id: str, limit: int) -> list[Lease]:
         """Return up to `limit` leases of the credential that are not forgotten yet, in no order; 1,000 from a call."""
         span = Keys(partition(tenant, credential_id), lease_key(""), lease_key("~"))
-        leases: list[Lease] = []
-        more = True
-        while more and len(leases) < limit:
-            page = await self.leases.query(span, limit=min(1000, limit - len(leases)))
-            leases += [Lease.from_document(row.document) for row in page.rows]
-            span, more = replace(span, after=page.rows[-1].key if page.rows else ""), page.more
-        return leases
+        return [Lease.from_document(row.document) async for row in _each(self.leases, span, limit)]
 
     async def take(self, lease: Lease, tenant: str, over: Place | None) -> None:
         """Write the lease, and take its place if it has one: a free one, or that of an ended lease.
@@ -174,26 +168,14 @@ class LeaseRows:
         page = await self.due.query(Partitions(f"{queue}|", f"{queue}|{now.astimezone(UTC):{_MINUTE}}"), limit=limit)
         return list(page.rows)
 
-    async def all_due_before(self, queue: str, now: datetime, limit: int) -> AsyncIterator[Row]:
+    def all_due_before(self, queue: str, now: datetime, limit: int) -> AsyncIterator[Row]:
         """Yield up to `limit` of those rows, oldest first; 1,000 from one call."""
-        span, more = Partitions(f"{queue}|", f"{queue}|{now.astimezone(UTC):{_MINUTE}}"), True
-        while more and limit > 0:
-            page = await self.due.query(span, limit=min(1000, limit))
-            for row in page.rows:
-                span = replace(span, after=(row.partition, row.key))
-                yield row
-            more, limit = page.more, limit - len(page.rows)
+        return _each(self.due, Partitions(f"{queue}|", f"{queue}|{now.astimezone(UTC):{_MINUTE}}"), limit)
 
     async def count_after(self, now: datetime, limit: int) -> int:
         """Return how many leases end after the minute of `now`, counted up to `limit`; 1,000 from one call."""
         span = Partitions(f"{DUE_LEASE}|{now.astimezone(UTC):{_MINUTE}}", f"{DUE_LEASE}|~")
-        count, more = 0, True
-        while more and count < limit:
-            page = await self.due.query(span, limit=min(1000, limit - count))
-            count, more = count + len(page.rows), page.more
-            if page.rows:
-                span = replace(span, after=(page.rows[-1].partition, page.rows[-1].key))
-        return count
+        return len([row async for row in _each(self.due, span, limit)])
 
     async def put_off(self, rows: Sequence[Row], until: datetime) -> None:
         """Move rows of the `due` table to another minute."""
@@ -217,6 +199,23 @@ class LeaseRows:
         except RowChanged:  # a twin of this timer was faster with some of them
             for row in batch:
                 await self.due.commit(Discard(row.partition, row.key))
+
+
+async def _each(table: Table, span: Keys | Partitions, limit: int) -> AsyncIterator[Row]:
+    """Yield up to `limit` rows of the span, in order; 1,000 from one call."""
+    more = True
+    while more and limit > 0:
+        page = await table.query(span, limit=min(1000, limit))
+        for row in page.rows:
+            yield row
+        if page.rows:
+            last = page.rows[-1]
+            span = (
+                replace(span, after=last.key)
+                if isinstance(span, Keys)
+                else replace(span, after=(last.partition, last.key))
+            )
+        more, limit = page.more, limit - len(page.rows)
 
 
 RUNNING = Compare("ended", "eq", False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
+from vault_core.upkeep.outlook import TIMERS
 from vault_core.upkeep.runs import Report
 from vault_core.vault import Vault
 
@@ -16,15 +17,8 @@ _log = logging.getLogger(__name__)
 
 def register(app: func.FunctionApp, vault: Vault) -> None:
     """Add one timer-triggered function to the app for each of the vault's timers."""
-    everything = (
-        vault.expire_leases,
-        vault.check_credentials,
-        vault.check_rotations,
-        vault.deliver_events,
-        vault.reconcile,
-    )
-    for work in everything:
-        name = work.__name__
+    for name in TIMERS:
+        work: Callable[[], Awaitable[Report]] = getattr(vault, name)
         trigger = app.timer_trigger(arg_name="timer", schedule=f"%VAULT_SCHEDULE_{name.upper()}%", use_monitor=True)
         app.function_name(name)(trigger(_function(name, work)))
 

@@ -35,6 +35,7 @@ UNREADABLE = "unreadable"
 _log = logging.getLogger(__name__)
 
 TIMERS = ("expire_leases", "check_credentials", "check_rotations", "deliver_events", "reconcile")
+"""Every timer there is: a method of the vault, and a function of the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,15 @@ class Outlook:
                 return await self._of_agenda(Queue.ROTATION, tenants, now)
             case "deliver_events":
                 return await self._of_subscriptions(tenants, now)
-            case _:
+            case "reconcile":
                 queues = (
                     self._of_agenda(Queue.INTENT, tenants, now),
                     self._of_agenda(Queue.FORGET, tenants, now),
                     self._of_leases(DUE_FORGET, "forget-leases", tenants, now - KEEP_ENDED),
                 )
                 return [thing for queue in await gathered(queues) for thing in queue]
+            case _:
+                raise ValueError(f"there is no timer {timer}")
 
     async def _of_leases(self, queue: str, task: str, tenants: frozenset[str], before: datetime) -> list[_Thing]:
         """Look at what all tenants have due, up to 10,000 things: they lie minute by minute, not tenant by tenant."""
