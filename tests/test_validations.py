@@ -363,8 +363,9 @@ class TestInFlight:
         await vendor.asked.wait()
         only.cancel()
         vendor.answered.set()
-        for _ in range(500):
-            await asyncio.sleep(0)
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*under_way, return_exceptions=True)
+        assert only.cancelled()
         assert (await reread(world)).validation.status == "valid"
 
     async def test_another_credential_or_another_value_is_another_question(self, world: World) -> None:
